@@ -1,0 +1,1 @@
+"""Processes, time and disk: the only place that knows ranks."""

@@ -1,0 +1,87 @@
+"""Checkpoints: one file of tensors and numbers each, whole or absent."""
+
+import io
+import logging
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from launch.run_dir import RunDir
+from pipeline.atomic import write_whole
+from pipeline.errors import BadInput
+
+FORMAT = "n2n-checkpoint-1"
+log = logging.getLogger(__name__)
+
+
+def save_checkpoint(run: RunDir, document: dict[str, Any], keep: int) -> Path:
+    """Write a checkpoint under its clock's name, then drop all but the newest `keep`."""
+    path = run.checkpoints / f"{document['images']:012d}.pt"
+    memory = io.BytesIO()
+    torch.save({"format": FORMAT, **document}, memory)
+    with write_whole(path) as file:
+        file.write(memory.getbuffer())
+    for old in list_checkpoints(run)[:-keep]:
+        old.unlink()
+    return path
+
+
+def list_checkpoints(run: RunDir) -> list[Path]:
+    """The run's checkpoints, oldest first."""
+    return sorted(run.checkpoints.glob("*.pt"))
+
+
+def load_latest(run: RunDir) -> dict[str, Any] | None:
+    """The newest whole checkpoint, or None before the first. Damaged newer ones are named in the log, not used.
+
+    Raises BadInput where there are checkpoints and none of them is whole.
+    """
+    damage: list[str] = []
+    for path in reversed(list_checkpoints(run)):
+        try:
+            document = load_checkpoint(path)
+        except BadInput as error:
+            damage.append(str(error))
+            continue
+        for message in damage:
+            log.warning("passing over a checkpoint: %s\n  using %s", message, path)
+        return document
+    if damage:
+        raise BadInput(
+            "no checkpoint of the run is whole",
+            where=run.checkpoints,
+            got=f"{len(damage)} damaged; the newest: {damage[0]}",
+            todo="restore one from a backup, or start another run with --run",
+        )
+    return None
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint as plain tensors and numbers. Raises BadInput where it is missing, damaged or foreign."""
+    try:
+        check_sums(path)
+        document: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise BadInput("no such checkpoint", path, "no file", "a run's folder or a .pt file in it") from error
+    # A damaged zip archive of pickled tensors can fail in any of its layers.
+    except Exception as error:
+        raise BadInput(
+            "a damaged checkpoint",
+            where=path,
+            got=f"{path.stat().st_size:,} bytes that cannot be read ({str(error).splitlines()[0]})",
+            wanted="a whole checkpoint",
+            todo="name an older one of the run, or restore it from a backup",
+        ) from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise BadInput("not a checkpoint of this project", path, "another kind of file", FORMAT, "name a run's folder")
+    return document
+
+
+def check_sums(path: Path) -> None:
+    """Compare the archive's CRC-32 of every tensor: torch.load itself lets flipped bits pass."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged:
+        raise ValueError(f"checksum of {damaged} is wrong")

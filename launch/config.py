@@ -1,0 +1,138 @@
+"""The configuration of a run: composed of its components' own, from defaults < YAML file < command line."""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jsonargparse
+
+from launch.schedule import OptimConfig
+from launch.state import TrainConfig
+from launch.tracking import WandbConfig
+from model.unet import UNetConfig
+from pipeline.corruption import CorruptionConfig
+from pipeline.errors import BadInput
+from pipeline.loader import LoaderConfig
+from pipeline.pairs import PairsConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the pictures are."""
+
+    train: str
+    """Folder of the shard set to train on."""
+    validation: str = ""
+    """Shard set or folder of clean pictures to validate on; empty for no validation."""
+    validation_pictures: int = 32
+    """How many of them, the first ones; 0 for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides a run."""
+
+    run: str
+    """Folder of the run; the same command with the same folder resumes it."""
+    data: DataConfig
+    seed: int = 0
+    """Of the network's first weights, the order of samples, crops and noise."""
+    pairs: PairsConfig = field(default_factory=PairsConfig)
+    corruption: CorruptionConfig = field(default_factory=CorruptionConfig)
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
+    network: UNetConfig = field(default_factory=UNetConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+
+
+# A resumed run may differ in these: where and how fast it runs, what it reports, and how long it goes on.
+HARMLESS = (
+    "run",
+    "data.train",
+    "data.validation",
+    "data.validation_pictures",
+    "loader.workers",
+    "loader.prefetch",
+    "train.images",
+    "train.log_every_images",
+    "train.validate_every_images",
+    "train.checkpoint_every_images",
+    "train.keep_checkpoints",
+    "wandb.",
+)
+
+
+class ConfigParser(jsonargparse.ArgumentParser):
+    """A parser whose error names the nearest option, and ends with exit code 2."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise BadInput(
+            "the configuration is wrong",
+            where="the command line or the file it names",
+            got=" ".join(str(message).split()),
+            todo=f"{self.suggestion(str(message))}see every option with `n2n train --help`",
+        ) from ex
+
+    def suggestion(self, message: str) -> str:
+        names = [action.dest for action in self._actions if action.dest != "help"]
+        asked = re.findall(r"[\w.]+", message)
+        for word in asked:
+            near = difflib.get_close_matches(word.lstrip("-"), names, n=1, cutoff=0.75)
+            if near and word not in names:
+                return f"did you mean {near[0]}? "
+        return ""
+
+
+def parse_config(arguments: list[str] | None = None) -> RunConfig:
+    """The run's configuration from a command line. Raises BadInput naming what is wrong and what was meant."""
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)  # they are the help texts
+    parser = ConfigParser(
+        prog="n2n train", description="Train a denoiser from noisy pictures alone.", allow_abbrev=False
+    )
+    parser.add_argument("--config", action="config", help="a YAML file of these options")
+    parser.add_class_arguments(RunConfig, as_group=False)
+    try:
+        parsed = parser.instantiate_classes(parser.parse_args(arguments))
+    except ValueError as error:  # from a component's own check of its values
+        parser.error(str(error), error)
+    return RunConfig(**{field.name: parsed[field.name] for field in dataclasses.fields(RunConfig)})
+
+
+def to_dict(config: RunConfig) -> dict[str, Any]:
+    """The configuration as nested dictionaries of plain values."""
+    return dataclasses.asdict(config)
+
+
+def refuse_change(saved: Mapping[str, Any], config: RunConfig, run: Path) -> list[str]:
+    """Compare a run's saved configuration with the one it is resumed with.
+
+    Returns the harmless differences, a line each; raises BadInput where others would make it another run.
+    """
+    before, now = flatten(saved), flatten(to_dict(config))
+    changed = [name for name in sorted(before | now) if before.get(name) != now.get(name)]
+    lines = {name: f"{name}: {before.get(name)} -> {now.get(name)}" for name in changed}
+    harmful = [line for name, line in lines.items() if not name.startswith(HARMLESS)]
+    if harmful:
+        raise BadInput(
+            "this run was started with another configuration",
+            where=run,
+            got="".join(f"\n            {line}" for line in harmful),
+            wanted="the same values as before (length, intervals, workers and tracking may change)",
+            todo="restore them to resume, or start another run with --run",
+        )
+    return list(lines.values())
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
+    return flat

@@ -1,0 +1,55 @@
+"""A trained denoiser, ready to be used: from a run's folder or a checkpoint."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from launch.checkpoint import load_checkpoint, load_latest
+from launch.run_dir import existing_run
+from model.tiling import denoise_tiled
+from model.unet import UNet, UNetConfig
+from pipeline.errors import BadInput
+
+
+class Denoiser:
+    """Noisy pictures in, denoised ones out: `Denoiser.load("runs/first")(noisy)`."""
+
+    def __init__(self, net: UNet, device: torch.device | None = None) -> None:
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.net = net.eval().to(self.device).to(memory_format=torch.channels_last)
+
+    @classmethod
+    def load(cls, run_or_checkpoint: str | Path) -> "Denoiser":
+        """The averaged weights of a run's newest whole checkpoint, or of the checkpoint named.
+
+        Raises BadInput where there is none, or where its weights are not those of its network.
+        """
+        path = Path(run_or_checkpoint)
+        document = load_latest(existing_run(path)) if path.is_dir() else load_checkpoint(path)
+        if document is None:
+            raise BadInput("the run has no checkpoint yet", path, "none", "at least one", "train on, or name another")
+        net = UNet(UNetConfig(**document["config"]["network"]))
+        load_weights(net, document["ema"], path)
+        return cls(net)
+
+    @torch.no_grad()
+    def __call__(self, noisy: Tensor) -> Tensor:
+        """Denoise (3, H, W) in [0, 1], of any size; the result is on the CPU, unclipped."""
+        return denoise_tiled(self.net, noisy.to(self.device)).cpu()
+
+
+def load_weights(net: UNet, weights: dict[str, Tensor], where: Path) -> None:
+    """Load weights into a network. Raises BadInput naming the first parameter that does not fit."""
+    expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    for name in sorted(expected.keys() | got.keys()):
+        if expected.get(name) != got.get(name):
+            raise BadInput(
+                "a checkpoint of another network",
+                where=where,
+                got=f"{name} of shape {got.get(name, 'missing')}",
+                wanted=f"shape {expected.get(name, 'missing')}",
+                todo="use the network options that it was trained with",
+            )
+    net.load_state_dict(weights)

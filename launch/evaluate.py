@@ -1,0 +1,131 @@
+"""Verb: PSNR and SSIM of a denoiser on clean pictures under test noise, by the published protocol.
+
+Full pictures, noise unclipped and keyed by the picture's name, output rounded to 8 bits, the mean of per-picture
+decibels (reference: the evaluation published with Lehtinen et al. 2018).
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from torch import Tensor
+from tqdm import tqdm
+
+from launch.denoiser import Denoiser
+from launch.world import World
+from model.metrics import psnr_db, ssim, to_8_bit
+from pipeline.atomic import write_whole
+from pipeline.corruption import PUBLISHED_TEST, CorruptionConfig
+from pipeline.errors import BadInput, run_verb
+from pipeline.gallery import Gallery
+from pipeline.panel import save_png, side_by_side
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a denoiser did to one picture."""
+
+    name: str
+    psnr_noisy_db: float
+    psnr_db: float
+    ssim_noisy: float
+    ssim: float
+
+
+def score_picture(
+    denoise: Callable[[Tensor], Tensor], gallery: Gallery, name: str, corruption: CorruptionConfig
+) -> tuple[Score, list[tuple[str, Tensor]]]:
+    """One picture's score, and its noisy, denoised and clean views with their decibels as captions."""
+    clean = gallery.clean(name)
+    noisy = gallery.noisy(name, clean, corruption)
+    denoised = denoise(noisy)
+    clean_8, noisy_8, denoised_8 = to_8_bit(clean), to_8_bit(noisy), to_8_bit(denoised)
+    score = Score(
+        name=name,
+        # The noisy input is measured as it is, unclipped: sigma 25 is 20.17 dB exactly.
+        psnr_noisy_db=psnr_db(noisy * 255, clean * 255),
+        psnr_db=psnr_db(denoised_8, clean_8),
+        ssim_noisy=ssim(noisy_8, clean_8),
+        ssim=ssim(denoised_8, clean_8),
+    )
+    captions = (f"noisy {score.psnr_noisy_db:.2f} dB", f"denoised {score.psnr_db:.2f} dB", "clean")
+    return score, list(zip(captions, (noisy, denoised, clean), strict=True))
+
+
+def evaluate(
+    denoise: Callable[[Tensor], Tensor],
+    gallery: Gallery,
+    corruption: CorruptionConfig,
+    world: World | None = None,
+) -> list[Score]:
+    """Score every picture once, shared out over the ranks; the same list on each, whatever their number."""
+    rank, size = (world.rank, world.size) if world else (0, 1)
+    names = gallery.names[rank::size]
+    mine = [score_picture(denoise, gallery, name, corruption)[0] for name in names]
+    every = [score for scores in (world.gather(mine) if world else [mine]) for score in scores]
+    return sorted(every, key=lambda score: gallery.names.index(score.name))
+
+
+def mean_of(scores: Iterable[Score]) -> dict[str, float]:
+    """The mean of per-picture values: decibels are averaged, not errors."""
+    rows = [asdict(score) for score in scores]
+    return {name: fmean(row[name] for row in rows) for name in rows[0] if name != "name"}
+
+
+def table(scores: list[Score]) -> str:
+    """The scores as text, with their mean."""
+    rows = [(score.name, asdict(score)) for score in scores] + [("mean", {"name": "", **mean_of(scores)})]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{'picture':{width}}  noisy dB  denoised dB  noisy SSIM  denoised SSIM"]
+    for name, row in rows:
+        lines.append(
+            f"{name:{width}}  {row['psnr_noisy_db']:8.2f}  {row['psnr_db']:11.2f}"
+            f"  {row['ssim_noisy']:10.4f}  {row['ssim']:13.4f}"
+        )
+    return "\n".join(lines)
+
+
+def save_scores(scores: list[Score], path: Path) -> None:
+    document: dict[str, Any] = {"mean": mean_of(scores), "images": [asdict(score) for score in scores]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_whole(path) as file:
+        file.write(json.dumps(document, indent=1).encode() + b"\n")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="n2n evaluate", description="Measure a denoiser on clean pictures.")
+    parser.add_argument("run", help="folder of a run, or a checkpoint")
+    parser.add_argument("--images", type=Path, required=True, help="folder of clean pictures, or a shard set")
+    parser.add_argument("--corruption", choices=sorted(PUBLISHED_TEST), default="gaussian", help="the test noise")
+    parser.add_argument("--sigma-255", type=float, help="its strength in 8-bit units (default: as published, 25)")
+    parser.add_argument("--limit", type=int, default=0, help="only the first pictures (default: all)")
+    parser.add_argument("--json", type=Path, help="file for the scores")
+    parser.add_argument("--pictures", type=Path, help="folder for pictures: noisy, denoised and clean side by side")
+    options = parser.parse_args(arguments)
+    if options.limit < 0 or (options.sigma_255 or 0) < 0:
+        got = f"--limit {options.limit} --sigma-255 {options.sigma_255}"
+        raise BadInput("an option is negative", "the command line", got, "at least 0")
+    corruption = PUBLISHED_TEST[options.corruption]
+    if options.sigma_255 is not None:
+        corruption = CorruptionConfig(name=options.corruption, sigma_255=options.sigma_255)
+    denoiser = Denoiser.load(options.run)
+    gallery = Gallery(options.images, options.limit)
+    scores = []
+    for name in tqdm(gallery.names, "evaluate", unit="picture", disable=None):
+        score, views = score_picture(denoiser, gallery, name, corruption)
+        scores.append(score)
+        if options.pictures:
+            save_png(side_by_side(views), (options.pictures / name).with_suffix(".png"))
+    print(table(scores))
+    if options.json:
+        save_scores(scores, options.json)
+    if options.pictures:
+        print(f"side by side: {(options.pictures / scores[0].name).with_suffix('.png')}")
+
+
+if __name__ == "__main__":
+    run_verb(main)

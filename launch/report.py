@@ -1,0 +1,94 @@
+"""What a run tells: rank 0's console, metrics.jsonl and W&B, all with the same numbers."""
+
+import logging
+import sys
+import time
+from typing import Any
+
+from tqdm import tqdm
+
+from launch.run_dir import RunDir
+from launch.tracking import Tracker
+from launch.world import World
+
+log = logging.getLogger(__name__)
+
+
+def talk(world: World) -> None:
+    """Let rank 0 log to the console, through the progress bar; the others keep silent but for errors."""
+    logging.basicConfig(
+        level=logging.INFO if world.first else logging.ERROR,
+        format="%(message)s",
+        handlers=[BarHandler()],
+        force=True,
+    )
+
+
+class BarHandler(logging.Handler):
+    """Writes a line above the progress bar instead of through it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+class Report:
+    """Gathers the numbers of steps and gives them out once an interval. Only rank 0 has one that speaks."""
+
+    def __init__(self, run: RunDir, tracker: Tracker | None, *, start: int, total: int, every: int) -> None:
+        self.run = run
+        self.tracker = tracker
+        self.every = every
+        self.total = total
+        self.reported = start
+        # On a terminal one live line; in a log file the plain lines below are enough.
+        self.bar = tqdm(total=total, initial=start, unit="img", disable=None if tracker else True, dynamic_ncols=True)
+        self.losses: list[Any] = []
+        self.waited_s = 0.0
+        self.began = time.perf_counter()
+
+    def step(self, images: int, *, loss: Any, lr: float, data_wait_s: float) -> None:
+        """Take in a step that ended at `images`; `loss` stays on its device until the interval ends."""
+        self.losses.append(loss)
+        self.waited_s += data_wait_s
+        self.bar.update(images - self.bar.n)
+        if images // self.every > self.reported // self.every or images >= self.total:
+            self._interval(images, lr)
+
+    def _interval(self, images: int, lr: float) -> None:
+        seconds = time.perf_counter() - self.began
+        losses = [float(loss) for loss in self.losses]
+        rate = (images - self.reported) / seconds
+        wait_share = self.waited_s / seconds
+        loss = sum(losses) / len(losses)
+        self.metrics(
+            images,
+            {
+                "train/loss": loss,
+                "train/lr": lr,
+                "time/images_per_s": rate,
+                "time/data_wait_s": self.waited_s,
+                "time/data_wait_share": wait_share,
+            },
+        )
+        if self.tracker:
+            left_min = (self.total - images) / rate / 60
+            log.info(
+                "%9d images  loss %.5f  lr %.2e  %6.1f images/s  data wait %4.1f%%  %5.1f min left",
+                *(images, loss, lr, rate, 100 * wait_share, left_min),
+            )
+        self.losses, self.waited_s, self.reported = [], 0.0, images
+        self.began = time.perf_counter()
+
+    def metrics(self, images: int, values: dict[str, Any]) -> None:
+        """Write numbers at a clock reading to metrics.jsonl and W&B."""
+        if self.tracker:
+            line = {"images": images, **values}
+            self.run.append_metrics(line)
+            self.tracker.log(line)
+
+    def pause(self) -> None:
+        """Restart the stopwatch after something that is no training, such as a validation."""
+        self.began = time.perf_counter()
+
+    def close(self) -> None:
+        self.bar.close()

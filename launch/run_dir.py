@@ -1,0 +1,97 @@
+"""Where everything of a run lies: the one file that knows the layout of runs/<name>/."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.atomic import write_whole
+from pipeline.errors import BadInput, disk_error
+from pipeline.index import library_versions
+
+
+class RunDir:
+    """runs/<name>/: config.yaml, about.json, metrics.jsonl, checkpoints/, pictures/, wandb/."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.about = path / "about.json"
+        self.metrics = path / "metrics.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.pictures = path / "pictures"
+
+    def create(self) -> None:
+        """Make the folders. Raises BadInput where that is not allowed."""
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self.pictures.mkdir(exist_ok=True)
+        except OSError as error:
+            raise disk_error(error, self.path) from error
+
+    def explain(self, config: dict[str, Any], facts: dict[str, Any]) -> None:
+        """Write down what the run is: its resolved configuration, and where it came from."""
+        with write_whole(self.config) as file:
+            file.write(yaml.safe_dump(plain(config), sort_keys=False).encode())
+        about = {
+            "command": sys.argv,
+            "git": git_state(),
+            "versions": library_versions("n2n", "torch", "torchvision", "webdataset", "numpy", "pillow", "wandb"),
+            "python": sys.version,
+            **facts,
+        }
+        with write_whole(self.about) as file:
+            file.write(json.dumps(about, indent=1).encode() + b"\n")
+
+    def forget_metrics_after(self, images: int) -> None:
+        """Drop the lines that a resumed run will write again, and a last line cut short by a crash."""
+        if not self.metrics.exists():
+            return
+        kept = []
+        for line in self.metrics.read_bytes().splitlines(keepends=True):
+            try:
+                if json.loads(line)["images"] <= images and line.endswith(b"\n"):
+                    kept.append(line)
+            except ValueError:
+                continue
+        with write_whole(self.metrics) as file:
+            file.write(b"".join(kept))
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        """Add one object to metrics.jsonl."""
+        try:
+            with open(self.metrics, "ab") as file:
+                file.write(json.dumps(line).encode() + b"\n")
+        except OSError as error:
+            raise disk_error(error, self.metrics) from error
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists, which is all that YAML knows."""
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def git_state() -> dict[str, Any]:
+    """The commit of the code that runs, and whether it has been edited since; empty outside a git checkout."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", here, *arguments], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "edited": bool(git("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+
+
+def existing_run(path: Path) -> RunDir:
+    """An earlier run's folder. Raises BadInput where there is none."""
+    if not (path / "checkpoints").is_dir():
+        raise BadInput("no run there", path, "no folder checkpoints", "a run of `n2n train`", "check the path")
+    return RunDir(path)

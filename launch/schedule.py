@@ -1,0 +1,30 @@
+"""The learning rate as a function of images."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """Adam as in the paper (beta 0.9 and 0.99, epsilon 1e-8) and its rate over the run."""
+
+    lr: float = 1e-3
+    """Learning rate before the ramp-down."""
+    ramp_down: float = 0.5
+    """Share of the run, at its end, over which the rate falls to zero."""
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0 or not 0 <= self.ramp_down <= 1:
+            raise ValueError(f"optim.lr is {self.lr}, optim.ramp_down {self.ramp_down}; wanted lr > 0, 0 <= share <= 1")
+
+
+def learning_rate(config: OptimConfig, images: int, total: int) -> float:
+    """Constant, then down to zero along a squared raised cosine over the last `ramp_down` of `total` images.
+
+    lr * (0.5 + 0.5 cos(pi t))^2, t from 0 to 1: the ramp-down published with Lehtinen et al. 2018.
+    """
+    start = total * (1 - config.ramp_down)
+    if images < start or config.ramp_down == 0:
+        return config.lr
+    t = min(1.0, (images - start) / (total - start))
+    return float(config.lr * (0.5 + 0.5 * math.cos(math.pi * t)) ** 2)

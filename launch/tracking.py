@@ -1,0 +1,93 @@
+"""Weights & Biases as configured; never asks, never waits for a network that is not there."""
+
+import logging
+import netrc
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 3.0
+FLUSH_S = 1  # at most so many seconds of metrics are lost when a run is killed
+
+
+@dataclass(frozen=True, kw_only=True)
+class WandbConfig:
+    """Tracking. metrics.jsonl in the run's folder has the same numbers in any mode."""
+
+    mode: Literal["online", "offline", "off"] = "offline"
+    """online falls back to offline by itself without a key or a network; `wandb sync` uploads an offline run."""
+    project: str = "noise2noise"
+    name: str = ""
+    """Of the run; empty for the name of its folder."""
+    group: str = ""
+
+
+class Tracker:
+    """A W&B run, or nothing."""
+
+    def __init__(self, config: WandbConfig, run_path: Path, run_config: dict[str, Any], run_id: str) -> None:
+        self.id = run_id
+        self.run: Any = None
+        if config.mode == "off":
+            return
+        import wandb
+
+        mode = usable_mode(config.mode)
+        self.id = run_id or secrets.token_hex(4)
+        self.run = wandb.init(
+            mode=mode,
+            project=config.project,
+            name=config.name or run_path.name,
+            group=config.group or None,
+            dir=run_path,
+            id=self.id,
+            resume="allow",
+            config=run_config,
+            allow_val_change=True,
+            settings=wandb.Settings(silent=True, console="off", x_transaction_log_flush_interval=FLUSH_S),
+        )
+        # The clock is images. W&B's own step would drop what a resumed run logs again.
+        self.run.define_metric("*", step_metric="images")
+
+    def log(self, metrics: dict[str, Any]) -> None:
+        if self.run is not None:
+            self.run.log(metrics)
+
+    def finish(self, exit_code: int = 0) -> None:
+        if self.run is not None:
+            self.run.finish(exit_code=exit_code)
+
+
+def usable_mode(mode: Literal["online", "offline"]) -> Literal["online", "offline"]:
+    """`online` where a key and the server are at hand, else `offline` with the reason in the log."""
+    if mode == "offline":
+        return mode
+    import wandb
+
+    settings = wandb.setup().settings
+    address = urlsplit(settings.base_url)
+    if not has_key(address.hostname or ""):
+        log.warning("W&B: no key (set WANDB_API_KEY, or run `wandb login`), so this run is tracked offline")
+        return "offline"
+    try:
+        socket.create_connection((address.hostname, address.port or 443), CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        log.warning("W&B: %s cannot be reached (%s), so this run is tracked offline", address.hostname, error)
+        return "offline"
+    return "online"
+
+
+def has_key(host: str) -> bool:
+    """Whether W&B would find a key without asking: in the environment or in ~/.netrc, as `wandb login` leaves it."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

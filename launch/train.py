@@ -1,0 +1,144 @@
+"""Verb: train a denoiser, on one process or on the ranks of torchrun; the same command again resumes."""
+
+import contextlib
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from launch.checkpoint import load_latest, save_checkpoint
+from launch.config import RunConfig, parse_config, refuse_change, to_dict
+from launch.denoiser import load_weights
+from launch.evaluate import evaluate, mean_of
+from launch.report import Report, talk
+from launch.run_dir import RunDir, plain
+from launch.schedule import learning_rate
+from launch.state import TrainState
+from launch.tracking import Tracker
+from launch.world import World, run_in_world
+from pipeline.corruption import PUBLISHED_TEST
+from pipeline.errors import run_verb
+from pipeline.gallery import Gallery
+from pipeline.loader import BatchShare, load_pairs
+from pipeline.order import Order
+from pipeline.pairs import PairDataset
+from pipeline.reader import ShardSet
+
+log = logging.getLogger(__name__)
+
+
+def train(config: RunConfig, world: World) -> None:
+    """Train until `train.images`, from the newest whole checkpoint of the run if there is one."""
+    share = BatchShare(config.train.batch, world.rank, world.size)
+    shards = ShardSet(Path(config.data.train))
+    order = Order(config.seed, shards.samples_per_shard, config.loader.window)
+    dataset = PairDataset(shards, order, config.pairs, config.corruption, config.seed)
+    gallery = Gallery(Path(config.data.validation), config.data.validation_pictures) if config.data.validation else None
+    state = TrainState(config.network, config.train, config.seed, world)
+    run = RunDir(Path(config.run))
+    tracker_id = resume(run, config, state)
+    tracker = open_run(run, config, shards, state, tracker_id) if world.first else None
+    report = Report(run, tracker, start=state.images, total=config.train.images, every=config.train.log_every_images)
+
+    pin_memory = world.device.type == "cuda"
+    pairs = load_pairs(dataset, share, config.loader, start=state.images, pin_memory=pin_memory)
+    while state.images < config.train.images:
+        batch, waited_s = next(pairs)
+        lr = learning_rate(config.optim, state.images, config.train.images)
+        loss = state.step(batch, lr)
+        report.step(state.images, loss=loss, lr=lr, data_wait_s=waited_s)
+
+        done = state.images >= config.train.images
+        if gallery and (done or due(state, config.train.validate_every_images)):
+            validate(state, gallery, config, report)
+        if world.first and (done or due(state, config.train.checkpoint_every_images)):
+            save(run, state, config, tracker)
+    report.close()
+    if tracker:
+        tracker.finish()
+        log.info("done: %d images; %s", state.images, run.path)
+
+
+def due(state: TrainState, every: int) -> bool:
+    """Whether the last step crossed a multiple of `every` images."""
+    return state.images // every > (state.images - state.config.batch) // every
+
+
+def validate(state: TrainState, gallery: Gallery, config: RunConfig, report: Report) -> None:
+    """Measure the averaged network on clean pictures; every rank does its share."""
+
+    def denoise(noisy: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad(), state.autocast:
+            return state.ema_net(noisy[None].to(state.world.device))[0].cpu()
+
+    scores = mean_of(evaluate(denoise, gallery, PUBLISHED_TEST[config.corruption.name], state.world))
+    report.metrics(state.images, {f"val/{name}": value for name, value in scores.items()})
+    if state.world.first:
+        log.info(
+            "%9d images  validation: noisy %.2f dB, denoised %.2f dB, SSIM %.4f",
+            *(state.images, scores["psnr_noisy_db"], scores["psnr_db"], scores["ssim"]),
+        )
+    report.pause()
+
+
+def resume(run: RunDir, config: RunConfig, state: TrainState) -> str:
+    """Bring the state to the run's newest whole checkpoint. Returns its W&B run id, empty for a new run."""
+    document = load_latest(run)
+    if document is None:
+        return ""
+    for difference in refuse_change(document["config"], config, run.path):
+        log.info("changed since the last start: %s", difference)
+    load_weights(state.net, document["network"], run.path)
+    state.load_state_dict(document)
+    log.info("resuming %s at %d images", run.path, state.images)
+    return str(document["wandb_id"])
+
+
+def open_run(run: RunDir, config: RunConfig, shards: ShardSet, state: TrainState, tracker_id: str) -> Tracker:
+    """Rank 0's part of a start: folders, the run's account of itself, tracking, and a line on what will happen."""
+    run.create()
+    facts: dict[str, Any] = {
+        "data": {"train": str(shards.folder.resolve()), "samples_sha256": shards.index.samples_sha256},
+        "world": {
+            "ranks": state.world.size,
+            "device": str(state.world.device),
+            "threads": torch.get_num_threads(),
+        },
+        "bfloat16": state.autocast._enabled,
+        "cpus": os.cpu_count(),
+    }
+    run.explain(to_dict(config), facts)
+    run.forget_metrics_after(state.images)
+    parameters = sum(parameter.numel() for parameter in state.net.parameters())
+    log.info(
+        "training %d parameters on %d pictures of %s: %d to %d images, batch %d over %d rank(s) on %s, %s",
+        *(parameters, len(shards), shards.folder, state.images, config.train.images, config.train.batch),
+        *(state.world.size, state.world.device, "bfloat16" if state.autocast._enabled else "float32"),
+    )
+    return Tracker(config.wandb, run.path, to_dict(config), tracker_id)
+
+
+def save(run: RunDir, state: TrainState, config: RunConfig, tracker: Tracker | None) -> None:
+    document = {
+        **state.state_dict(),
+        "config": plain(to_dict(config)),
+        "wandb_id": tracker.id if tracker else "",
+    }
+    save_checkpoint(run, document, config.train.keep_checkpoints)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    def run(world: World) -> None:
+        talk(world)
+        # Help and --print_config are for rank 0's console alone.
+        with contextlib.nullcontext() if world.first else contextlib.redirect_stdout(None):
+            config = parse_config(arguments)
+        train(config, world)
+
+    run_in_world(run)
+
+
+if __name__ == "__main__":
+    run_verb(main)

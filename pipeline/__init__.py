@@ -1,0 +1,1 @@
+"""Files in, pairs out. No networks, no process groups."""

@@ -1,0 +1,35 @@
+"""Where a view is cut from a picture: geometry shared by both views of a pair."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator
+
+Pixels = NDArray[Any]
+
+
+def random_crop(pixels: Pixels, size: int, flips: bool, generator: Generator) -> Pixels:
+    """A square of `size` pixels out of (C, H, W), uniformly placed, then mirrored each way with probability 1/2.
+
+    Always takes the same four numbers from the generator, so that what follows does not depend on the picture.
+    """
+    top_u, left_u, flip_rows, flip_columns = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
+    pixels = reflect_to(pixels, size)
+    height, width = pixels.shape[1:]
+    top, left = int(top_u * (height - size + 1)), int(left_u * (width - size + 1))
+    crop = pixels[:, top : top + size, left : left + size]
+    if flips and flip_rows < 0.5:
+        crop = crop[:, ::-1]
+    if flips and flip_columns < 0.5:
+        crop = crop[:, :, ::-1]
+    return np.ascontiguousarray(crop)
+
+
+def reflect_to(pixels: Pixels, size: int) -> Pixels:
+    """Enlarge a picture smaller than `size` by reflection, neither rejected nor stretched."""
+    height, width = pixels.shape[1:]
+    if height >= size and width >= size:
+        return pixels
+    return np.pad(pixels, ((0, 0), (0, max(0, size - height)), (0, max(0, size - width))), mode="reflect")

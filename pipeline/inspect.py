@@ -1,0 +1,92 @@
+"""Verb: what is in a shard set; whether it is whole; and the exact pair that training sees at draw D, as a picture."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import yaml
+
+from pipeline.corruption import CorruptionConfig
+from pipeline.errors import EXIT_BAD_INPUT, BadInput, run_verb
+from pipeline.index import load_index
+from pipeline.loader import LoaderConfig
+from pipeline.order import Order
+from pipeline.pairs import PairDataset, PairsConfig
+from pipeline.panel import save_png, side_by_side
+from pipeline.reader import ShardSet, verify
+
+
+def describe(folder: Path) -> str:
+    """A table of the set: totals, sizes, what was left out, and one line a shard."""
+    index = load_index(folder)
+    statistics = index.statistics
+    lines = [
+        f"{folder}: {index.samples} samples in {len(index.shards)} shards, {statistics['pixels'] / 1e6:.1f} megapixels",
+        f"  made with   {json.dumps(index.options)}",
+        f"  by          {json.dumps(index.versions)}",
+        f"  widths      {statistics['width']['min']} to {statistics['width']['max']} pixels",
+        f"  heights     {statistics['height']['min']} to {statistics['height']['max']} pixels",
+        f"  left out    {len(index.left_out)}",
+        *(f"    {entry.source}: {entry.reason}" for entry in index.left_out),
+        f"{'shard':24}{'samples':>10}{'bytes':>16}  sha256",
+        *(f"{s.name:24}{s.samples:>10}{s.bytes:>16,}  {s.sha256[:16]}" for s in index.shards),
+    ]
+    return "\n".join(lines)
+
+
+def draw_pair(folder: Path, draw: int, config: Path, out: Path) -> None:
+    """Save source, target and clean crop of draw `draw` side by side, with the numbers that training sees."""
+    dataset = open_dataset(folder, config)
+    pair = dataset.batch([draw])
+    sample = int(dataset.order.samples([draw])[0])
+    name = dataset.shards.read(sample).where
+    panel = side_by_side([("source", pair.source[0]), ("target", pair.target[0])])
+    save_png(panel, out)
+    ranges = ", ".join(f"{k} {v.min():+.3f} to {v.max():+.3f}" for k, v in pair._asdict().items())
+    print(f"draw {draw}: {name}\n  {ranges}\n  {out}")
+
+
+def open_dataset(folder: Path, config: Path) -> PairDataset:
+    """The pairs of a configuration: what of it decides a pair is read with the types that training gives it."""
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--seed", type=int, default=0)
+    sections: dict[str, Any] = {"pairs": PairsConfig, "corruption": CorruptionConfig, "loader": LoaderConfig}
+    for name, section in sections.items():
+        parser.add_class_arguments(section, name)
+    try:
+        document = yaml.safe_load(config.read_text()) or {}
+        ours = {name: document[name] for name in ("seed", *sections) if name in document}
+        parsed = parser.instantiate_classes(parser.parse_object(ours))
+    except (OSError, yaml.YAMLError, jsonargparse.ArgumentError, ValueError) as error:
+        raise BadInput("the configuration cannot be read", config, str(error), "a file that n2n train reads") from error
+    shards = ShardSet(folder)
+    order = Order(parsed.seed, shards.samples_per_shard, parsed.loader.window)
+    return PairDataset(shards, order, parsed.pairs, parsed.corruption, parsed.seed)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="n2n inspect", description="Show what is in a shard set.")
+    parser.add_argument("folder", type=Path, help="the set")
+    parser.add_argument("--verify", action="store_true", help="recompute every checksum")
+    parser.add_argument("--draw", type=int, help="save the pair that training sees at this draw")
+    parser.add_argument("--config", type=Path, help="configuration of the training, with --draw")
+    parser.add_argument("--out", type=Path, default=Path("pair.png"), help="picture of the pair (default: pair.png)")
+    options = parser.parse_args(arguments)
+    if options.draw is not None:
+        if options.config is None or options.draw < 0:
+            raise BadInput("--draw needs --config, and a draw of at least 0", "the command line", f"{options.draw}")
+        draw_pair(options.folder, options.draw, options.config, options.out)
+        return
+    print(describe(options.folder))
+    if options.verify:
+        faults = verify(options.folder)
+        print("\n".join(faults) if faults else "every checksum is right")
+        if faults:
+            sys.exit(EXIT_BAD_INPUT)
+
+
+if __name__ == "__main__":
+    run_verb(main)

@@ -1,0 +1,62 @@
+"""Which sample a draw is: a pure function of (seed, draw) that knows no rank, no worker and no clock."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.randomness import key, permute
+
+
+class Order:
+    """An infinite sequence of epochs; each visits every sample once, in an order of its own.
+
+    Shards are permuted per epoch and grouped into windows of `window` consecutive ones; samples are permuted
+    within a window. A window of all shards (0) is a full shuffle, for local disks; a small one keeps the part of
+    a remote set that is in use at one time small. Memory is a few numbers a shard.
+    """
+
+    def __init__(self, seed: int, samples_per_shard: Sequence[int], window: int = 0) -> None:
+        self.seed = seed
+        self.counts = np.asarray(samples_per_shard, dtype=np.int64)
+        self.first = np.concatenate([[0], np.cumsum(self.counts)])  # first sample of each shard in the set
+        self.total = int(self.first[-1])
+        self.window = window or len(self.counts)
+        if self.total == 0:
+            raise ValueError("an order needs at least one sample")
+        self._epoch = lru_cache(maxsize=2)(self._lay_out_epoch)  # a batch spans two epochs at most
+
+    def samples(self, draws: Sequence[int]) -> NDArray[np.int64]:
+        """The sample (position in the set) of each draw."""
+        epochs, positions = np.divmod(np.asarray(draws, dtype=np.int64), self.total)
+        result = np.empty(len(positions), dtype=np.int64)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            result[here] = self._samples_of_epoch(int(epoch), positions[here])
+        return result
+
+    def _samples_of_epoch(self, epoch: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        shards, starts = self._epoch(epoch)
+        slots = np.empty_like(positions)  # places along the epoch's line of shards, after the shuffle in windows
+        windows = (np.searchsorted(starts, positions, side="right") - 1) // self.window
+        for window in np.unique(windows):
+            here = windows == window
+            begin = int(starts[window * self.window])
+            end = int(starts[min((int(window) + 1) * self.window, len(shards))])
+            slots[here] = begin + permute(positions[here] - begin, end - begin, key(self.seed, epoch, int(window)))
+        places = np.searchsorted(starts, slots, side="right") - 1
+        return np.asarray(self.first[shards[places]] + slots - starts[places])
+
+    def _lay_out_epoch(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The epoch's shards in order, and the position at which each begins (with the end appended)."""
+        number = len(self.counts)
+        shards = permute(np.arange(number), number, key(self.seed, epoch))
+        return shards, np.concatenate([[0], np.cumsum(self.counts[shards])])
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name != "_epoch"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._epoch = lru_cache(maxsize=2)(self._lay_out_epoch)

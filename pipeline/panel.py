@@ -1,0 +1,42 @@
+"""Pictures side by side with a caption under each, for people to look at."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from pipeline.atomic import write_whole
+from pipeline.picture import from_unit
+
+GAP = 8
+BACKGROUND = (255, 255, 255)
+INK = (32, 32, 32)
+
+
+def side_by_side(views: Sequence[tuple[str, Tensor]]) -> Image.Image:
+    """Lay out (caption, picture) from left to right; pictures are (3, H, W) in [0, 1], clipped for the eye alone."""
+    images = [Image.fromarray(from_unit(view.numpy(), 8).transpose(1, 2, 0)) for _, view in views]
+    height, width = max(image.height for image in images), sum(image.width for image in images)
+    font_size = int(np.clip(images[0].width // 16, 10, 24))
+    strip = 2 * font_size
+    panel = Image.new("RGB", (width + GAP * (len(images) + 1), height + strip + 2 * GAP), BACKGROUND)
+    pen = ImageDraw.Draw(panel)
+    left = GAP
+    for (caption, _), image in zip(views, images, strict=True):
+        panel.paste(image, (left, GAP))
+        place = (left + image.width // 2, GAP + image.height + strip // 2)
+        pen.text(place, caption, INK, ImageFont.load_default(font_size), anchor="mm")
+        left += image.width + GAP
+    return panel
+
+
+def save_png(image: Image.Image, path: Path) -> None:
+    """Write a picture, whole or not at all."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_whole(path) as out:
+        out.write(file.getvalue())
