@@ -6,7 +6,9 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
+import imagecodecs
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -49,11 +51,15 @@ def decode(data: bytes, where: object, max_pixels: int = MAX_PIXELS) -> Picture:
     # Ours is checked below, per call and with a message; Pillow's is global and warns first.
     Image.MAX_IMAGE_PIXELS = None
     try:
+        if sixteen_bit_tiff(data):
+            return _decode_16_bit_tiff(data, where, max_pixels)
         with Image.open(io.BytesIO(data)) as image:
-            refuse_unfit(image, where, max_pixels)
-            if sixteen_bit_colour(image, data):
-                return _decode_16_bit_colour(image, data)
-            icc_profile = image.info.get("icc_profile")
+            frames = getattr(image, "n_frames", 1)
+            refuse_unfit(image.size, frames, image.mode == "F", where, max_pixels)
+            # A profile of four inks does not describe the RGB that Pillow makes of them.
+            icc_profile = None if image.mode == "CMYK" else image.info.get("icc_profile")
+            if sixteen_bit_colour_png(data):
+                return _from_samples(imagecodecs.png_decode(data), icc_profile)
             image.load()
             return _from_pillow(ImageOps.exif_transpose(image), icc_profile)
     except BadInput:
@@ -69,10 +75,9 @@ def decode(data: bytes, where: object, max_pixels: int = MAX_PIXELS) -> Picture:
         ) from error
 
 
-def refuse_unfit(image: Image.Image, where: object, max_pixels: int) -> None:
+def refuse_unfit(size: tuple[int, int], frames: int, floating: bool, where: object, max_pixels: int) -> None:
     """Refuse by the header alone, before memory is taken for the pixels."""
-    width, height = image.size
-    frames = getattr(image, "n_frames", 1)
+    width, height = size
     if frames > 1:
         raise BadInput("a picture of several frames", where, f"{frames} frames", "one", "split it into single pictures")
     if width * height > max_pixels:
@@ -83,35 +88,42 @@ def refuse_unfit(image: Image.Image, where: object, max_pixels: int) -> None:
             f"at most {max_pixels:,}",
             "cut or scale it down first",
         )
-    if image.mode == "F":
-        raise BadInput("a picture of floating-point values", where, "mode F", "8 or 16 bits", "convert it first")
+    if floating:
+        raise BadInput("a picture of floating-point values", where, "float", "8 or 16 bits", "convert it first")
 
 
-def sixteen_bit_colour(image: Image.Image, data: bytes) -> bool:
-    """Whether Pillow would silently cut this file to 8 bits: it knows 16 bits in greyscale only."""
-    if image.format == "PNG":
-        return data[24] == 16 and data[25] in (2, 4, 6)  # bit depth and colour type of the IHDR chunk
-    if image.format == "TIFF":
-        bits = image.tag_v2.get(258, (1,))  # type: ignore[attr-defined]  # BitsPerSample; only TIFF has tags
-        return len(bits) > 1 and max(bits) == 16
-    return False
+# Pillow knows 16 bits in greyscale alone: colour it cuts to 8 bits without a word, grey with alpha it cannot open.
 
 
-def _decode_16_bit_colour(image: Image.Image, data: bytes) -> Picture:
-    if image.format == "PNG":
-        import torch
-        from torchvision.io import ImageReadMode, decode_image
+def sixteen_bit_colour_png(data: bytes) -> bool:
+    """By bit depth and colour type of the header chunk."""
+    return data[:4] == b"\x89PNG" and data[24] == 16 and data[25] in (2, 4, 6)
 
-        encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        samples = decode_image(encoded, mode=ImageReadMode.UNCHANGED).numpy()
-    else:
-        import tifffile
 
-        samples = tifffile.imread(io.BytesIO(data))
-        samples = samples.transpose(2, 0, 1) if samples.shape[-1] in (2, 3, 4) else samples
-    colours = 1 if len(samples) == 2 else 3
-    alpha = samples[colours : colours + 1] if len(samples) > colours else None
-    return Picture(np.ascontiguousarray(samples[:colours]), alpha, image.info.get("icc_profile"))
+def sixteen_bit_tiff(data: bytes) -> bool:
+    if data[:4] not in (b"II*\0", b"MM\0*"):
+        return False
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        return file.pages[0].dtype == np.uint16
+
+
+def _decode_16_bit_tiff(data: bytes, where: object, max_pixels: int) -> Picture:
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages[0].aspage()
+        refuse_unfit((page.imagewidth, page.imagelength), len(file.pages), False, where, max_pixels)
+        profile = page.tags.get("InterColorProfile")
+        samples = page.asarray()
+        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and samples.ndim == 3:
+            samples = samples.transpose(1, 2, 0)
+        return _from_samples(samples, profile.value if profile else None)
+
+
+def _from_samples(samples: Pixels, icc_profile: bytes | None) -> Picture:
+    """(H, W) or (H, W, 1..4): greyscale or colour, with alpha where there is one channel more."""
+    samples = np.atleast_3d(samples).transpose(2, 0, 1)
+    colours = 1 if len(samples) <= 2 else 3
+    alpha = samples[colours:] if len(samples) > colours else None
+    return Picture(np.ascontiguousarray(samples[:colours]), alpha, icc_profile)
 
 
 def _from_pillow(image: Image.Image, icc_profile: bytes | None) -> Picture:
@@ -119,15 +131,11 @@ def _from_pillow(image: Image.Image, icc_profile: bytes | None) -> Picture:
         grey = np.asarray(image)
         if grey.min() < 0 or grey.max() > 65535:
             raise ValueError(f"integers from {grey.min()} to {grey.max()}, more than 16 bits")
-        return Picture(grey.astype(np.uint16)[None], None, icc_profile)
+        return _from_samples(grey.astype(np.uint16), icc_profile)
     transparent = "A" in image.mode or "a" in image.mode or "transparency" in image.info
     grey_mode = image.mode in ("1", "L", "LA", "La")
     image = image.convert(("LA" if transparent else "L") if grey_mode else ("RGBA" if transparent else "RGB"))
-    samples = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
-    colours = 1 if grey_mode else 3
-    alpha = samples[colours:] if transparent else None
-    # A profile of four inks does not describe the RGB that Pillow made of them.
-    return Picture(np.ascontiguousarray(samples[:colours]), alpha, icc_profile)
+    return _from_samples(np.asarray(image), icc_profile)
 
 
 def to_unit(pixels: Pixels) -> NDArray[np.float32]:
@@ -162,39 +170,29 @@ def encode(picture: Picture, suffix: str) -> bytes:
 
 
 def _encode_16_bit(samples: Pixels, suffix: str, icc_profile: bytes | None) -> bytes:
+    channels = samples.shape[2]
+    samples = np.ascontiguousarray(samples[..., 0] if channels == 1 else samples)
     if suffix in (".tif", ".tiff"):
-        import tifffile
-
         file = io.BytesIO()
-        photometric = "rgb" if samples.shape[2] >= 3 else "minisblack"
-        extra = ["unassalpha"] if samples.shape[2] in (2, 4) else None
-        squeezed = samples[..., 0] if samples.shape[2] == 1 else samples
         tifffile.imwrite(
             file,
-            squeezed,
-            photometric=photometric,
-            extrasamples=extra,
-            planarconfig="contig",
+            samples,
+            photometric="rgb" if channels >= 3 else "minisblack",
+            planarconfig="contig" if channels > 1 else None,
+            extrasamples=["unassalpha"] if channels in (2, 4) else None,
             iccprofile=icc_profile,
+            metadata=None,
         )
         return file.getvalue()
     if suffix == ".png":
-        return _encode_16_bit_png(samples, icc_profile)
+        data = bytes(imagecodecs.png_encode(samples))
+        return data if icc_profile is None else _with_profile(data, icc_profile)
     raise ValueError(f"{suffix} cannot hold 16 bits")
 
 
-def _encode_16_bit_png(samples: Pixels, icc_profile: bytes | None) -> bytes:
-    """A PNG of 16 bits a sample (ISO 15948), here because neither Pillow nor torchvision writes one in colour."""
-    height, width, channels = samples.shape
-    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    rows = samples.astype(">u2").reshape(height, width * channels).view(np.uint8)
-    above = np.vstack([np.zeros_like(rows[:1]), rows[:-1]])
-    filtered = np.hstack([np.full((height, 1), 2, np.uint8), rows - above])  # filter 2: difference to the row above
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
-    profile = chunk(b"iCCP", b"icc\0\0" + zlib.compress(icc_profile)) if icc_profile else b""
-    body = chunk(b"IDAT", zlib.compress(filtered.tobytes()))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + profile + body + chunk(b"IEND", b"")
+def _with_profile(png: bytes, icc_profile: bytes) -> bytes:
+    """A PNG with a colour profile put in after its header chunk (ISO 15948, iCCP)."""
+    kind_and_body = b"iCCPicc\0\0" + zlib.compress(icc_profile)
+    chunk = struct.pack(">I", len(kind_and_body) - 4) + kind_and_body + struct.pack(">I", zlib.crc32(kind_and_body))
+    after_header = 8 + 25  # signature; length, kind, 13 bytes and checksum of IHDR
+    return png[:after_header] + chunk + png[after_header:]

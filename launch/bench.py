@@ -1,0 +1,95 @@
+"""Verb: how fast the loader and the training step are on this machine, as rates and as ratios in one run."""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Literal
+
+import torch
+
+from launch.state import TrainConfig, TrainState
+from launch.world import World, join_world
+from model.unet import UNetConfig
+from pipeline import dead_leaves
+from pipeline.corruption import CorruptionConfig
+from pipeline.errors import run_verb
+from pipeline.loader import BatchShare, LoaderConfig, load_pairs
+from pipeline.order import Order
+from pipeline.pairs import Pair, PairDataset, PairsConfig
+from pipeline.reader import ShardSet
+from pipeline.shard import shard
+
+BATCH = 16
+SECONDS = 3.0  # of each measurement
+REPEATS = 3  # interleaved, as these machines' speed drifts
+
+
+def rate(step: Callable[[], object], items: int) -> float:
+    """Items a second of a repeated step, after three that warm up."""
+    for _ in range(3):
+        step()
+    began, steps = time.perf_counter(), 0
+    while time.perf_counter() - began < SECONDS:
+        step()
+        steps += 1
+    return steps * items / (time.perf_counter() - began)
+
+
+def loader_rates(shards: ShardSet, crop: int) -> Iterator[tuple[str, float]]:
+    """Pairs a second by number of workers."""
+    order = Order(0, shards.samples_per_shard)
+    dataset = PairDataset(shards, order, PairsConfig(crop=crop), CorruptionConfig(), seed=0)
+    for workers in (0, 1, 2, 4):
+        pairs = load_pairs(dataset, BatchShare(BATCH, 0, 1), LoaderConfig(workers=workers), start=0)
+        yield f"{workers} workers", rate(partial(next, pairs), BATCH)
+
+
+def step_rates(world: World, crop: int) -> Iterator[tuple[str, float]]:
+    """Images a second of the training step, by precision."""
+    pair = Pair(torch.rand(BATCH, 3, crop, crop), torch.rand(BATCH, 3, crop, crop))
+    precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
+    for precision in precisions:
+        state = TrainState(UNetConfig(), TrainConfig(batch=BATCH, precision=precision), 0, world)
+        yield precision, rate(partial(state.step, pair, 1e-4), BATCH)
+
+
+def report(title: str, measure: Callable[[], Iterator[tuple[str, float]]]) -> None:
+    """Print the median and range of each rate, and its ratio to the first, over interleaved repeats."""
+    rounds = [dict(measure()) for _ in range(REPEATS)]
+    first = next(iter(rounds[0]))
+    print(title)
+    for name in rounds[0]:
+        rates = [one[name] for one in rounds]
+        ratio = median(one[name] / one[first] for one in rounds)
+        print(f"  {name:22}{median(rates):10.1f} a second  ({min(rates):.1f} to {max(rates):.1f})  {ratio:5.2f} x")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="n2n bench", description="Measure the loader and the training step.")
+    parser.add_argument("--data", type=Path, help="a shard set (default: generated pictures)")
+    parser.add_argument("--crop", type=int, default=64, help="side of the views (default: 64)")
+    options = parser.parse_args(arguments)
+    world = join_world()
+    with tempfile.TemporaryDirectory() as folder:
+        data = options.data or generate(Path(folder))
+        shards = ShardSet(data)
+        size = sum(entry.bytes for entry in shards.index.shards) / len(shards) / 1000
+        print(
+            f"{len(shards)} pictures of {size:.0f} kB, crops of {options.crop}, batches of {BATCH}, on {world.device}"
+        )
+        report("loader, pairs", lambda: loader_rates(shards, options.crop))
+        report("training step, images", lambda: step_rates(world, options.crop))
+
+
+def generate(folder: Path) -> Path:
+    dead_leaves.main(["--out", str(folder / "pictures"), "--count", "48"])
+    shard([folder / "pictures"], folder / "shards", shard_mb=8, seed=0, workers=1, max_bad=0)
+    return folder / "shards"
+
+
+if __name__ == "__main__":
+    run_verb(main)

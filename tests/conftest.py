@@ -1,0 +1,86 @@
+"""Pictures, shards and processes that tests share. Everything is generated: the suite needs no data."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipeline import shard as verb
+from pipeline.dead_leaves import dead_leaves
+
+ROOT = Path(__file__).parent.parent
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def environment() -> dict[str, str]:
+    """For child processes: this checkout's code, and no account of the person who runs the tests."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    return {**kept, "PYTHONPATH": str(ROOT), "NETRC": os.devnull, "PYTHONWARNINGS": "ignore"}
+
+
+@pytest.fixture
+def run_verb(tmp_path: Path) -> Run:
+    """Run `python -m MODULE ARGUMENTS...` in an empty folder, or on several ranks with `ranks=N`."""
+
+    def run(module: str, *arguments: object, ranks: int = 0, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks else []
+        command = [sys.executable, *launcher, "-m", module, *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve small pictures in nested folders: PNG and JPEG, colour and greyscale, one smaller than a crop."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(12):
+        size = 20 if number == 5 else 48 + 4 * number
+        pixels = dead_leaves(size, np.random.default_rng(number))
+        image = Image.fromarray(pixels[..., 1] if number == 7 else pixels)
+        path = folder / f"class{number % 3}" / f"picture{number}.{'jpg' if number % 2 else 'png'}"
+        path.parent.mkdir(exist_ok=True)
+        image.save(path)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shards(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of these pictures in several shards, not to be changed by tests."""
+    out = tmp_path_factory.mktemp("sets") / "shards"
+    plan = verb.make_plan(verb.list_pictures([pictures]), 15_000, seed=0)
+    verb.prepare_folder(out, plan)
+    verb.collect(plan, verb.run_jobs(plan, out, 1), 0.0, out)
+    shutil.rmtree(out / verb.WORK)
+    return out
+
+
+@pytest.fixture
+def own_shards(shards: Path, tmp_path: Path) -> Path:
+    """A copy of the set for a test to damage."""
+    return Path(shutil.copytree(shards, tmp_path / "own"))
+
+
+@pytest.fixture
+def flip_bit() -> Callable[[Path, int], None]:
+    def flip(path: Path, position: int) -> None:
+        data = bytearray(path.read_bytes())
+        data[position] ^= 1
+        path.write_bytes(data)
+
+    return flip
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(1)

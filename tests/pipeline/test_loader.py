@@ -1,0 +1,79 @@
+"""The loader: the same bytes for any number of workers and ranks, from any draw on."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.corruption import CorruptionConfig
+from pipeline.errors import BadInput
+from pipeline.loader import BatchShare, LoaderConfig, load_pairs
+from pipeline.order import Order
+from pipeline.pairs import Pair, PairDataset, PairsConfig
+from pipeline.reader import ShardSet
+
+BATCH, STEPS = 8, 4
+
+
+def dataset(shards: Path) -> PairDataset:
+    opened = ShardSet(shards)
+    order = Order(0, opened.samples_per_shard)
+    return PairDataset(opened, order, PairsConfig(crop=16), CorruptionConfig(), 0)
+
+
+def batches(shards: Path, *, workers: int = 0, rank: int = 0, world: int = 1, start: int = 0) -> list[Pair]:
+    share, config = BatchShare(BATCH, rank, world), LoaderConfig(workers=workers, prefetch=2)
+    loaded = load_pairs(dataset(shards), share, config, start=start)
+    return [batch for batch, _ in itertools.islice(loaded, STEPS)]
+
+
+def equal(one: list[Pair], other: list[Pair]) -> bool:
+    return all(torch.equal(a, b) for x, y in zip(one, other, strict=True) for a, b in zip(x, y, strict=True))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_change_no_byte(shards: Path, workers: int) -> None:
+    assert equal(batches(shards, workers=workers), batches(shards))
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_ranks_change_no_byte_of_the_global_batch(shards: Path, world: int) -> None:
+    dealt = [batches(shards, rank=rank, world=world, workers=rank % 2) for rank in range(world)]
+    joined = [Pair(*(torch.cat(parts) for parts in zip(*step, strict=True))) for step in zip(*dealt, strict=True)]
+    assert equal(joined, batches(shards))
+
+
+def test_the_loader_starts_at_any_draw(shards: Path) -> None:
+    assert equal(batches(shards, start=2 * BATCH)[:2], batches(shards)[2:])
+
+
+def test_the_wait_for_data_is_measured(shards: Path) -> None:
+    loaded = load_pairs(dataset(shards), BatchShare(BATCH, 0, 1), LoaderConfig(workers=0), start=0)
+    waits = [wait for _, wait in itertools.islice(loaded, 3)]
+    assert all(wait > 0 for wait in waits)
+
+
+def test_a_batch_that_the_ranks_do_not_divide_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"multiple of 3"):
+        BatchShare(16, 0, 3)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_damage_is_told_by_shard_and_sample(
+    own_shards: Path, flip_bit: Callable[[Path, int], None], workers: int
+) -> None:
+    opened = ShardSet(own_shards)
+    row = opened.table[3]
+    shard = own_shards / opened.index.shards[int(row["shard"])].name
+    flip_bit(shard, int(row["offset"]) + int(row["size"]) // 2)
+    loaded = load_pairs(dataset(own_shards), BatchShare(12, 0, 1), LoaderConfig(workers=workers), start=0)
+    with pytest.raises(BadInput, match=rf"{shard.name}, sample 3 \("):
+        next(loaded)
+
+
+@pytest.mark.parametrize("option", [{"workers": -1}, {"prefetch": 0}, {"window": -1}])
+def test_impossible_options_are_refused(option: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=f"loader.{next(iter(option))}"):
+        LoaderConfig(**option)

@@ -1,0 +1,69 @@
+"""Order: a permutation a epoch, a pure function, blind to ranks and workers."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from pipeline.order import Order
+
+COUNTS = [5, 7, 1, 4, 9, 3]
+TOTAL = sum(COUNTS)
+
+
+@pytest.mark.parametrize("window", [0, 1, 2, 4, 6, 10])
+def test_every_epoch_visits_every_sample_once(window: int) -> None:
+    order = Order(3, COUNTS, window)
+    for epoch in range(3):
+        visited = order.samples(range(epoch * TOTAL, (epoch + 1) * TOTAL))
+        assert sorted(visited.tolist()) == list(range(TOTAL))
+
+
+def test_epochs_and_seeds_have_orders_of_their_own() -> None:
+    order, other = Order(3, COUNTS), Order(4, COUNTS)
+    epochs = [tuple(order.samples(range(e * TOTAL, (e + 1) * TOTAL))) for e in range(4)]
+    assert len({*epochs, tuple(other.samples(range(TOTAL)))}) == 5
+
+
+def test_order_does_not_know_how_draws_are_dealt_out() -> None:
+    """Any split into ranks, workers and batches, across an epoch's end, gives the same samples."""
+    draws = np.arange(TOTAL - 12, TOTAL + 12)
+    whole = Order(1, COUNTS, 2).samples(draws)
+    for ranks in (2, 3, 4, 8):
+        dealt = np.empty_like(whole)
+        for rank in range(ranks):
+            dealt[rank::ranks] = Order(1, COUNTS, 2).samples(draws[rank::ranks])
+        assert (dealt == whole).all()
+
+
+def test_a_window_keeps_its_shards_together() -> None:
+    order = Order(0, [10] * 8, window=2)
+    shards = order.samples(range(80)) // 10
+    for start in range(0, 80, 20):
+        assert len(set(shards[start : start + 20].tolist())) == 2
+
+
+def test_a_full_window_mixes_all_shards() -> None:
+    shards = Order(0, [100] * 10).samples(range(100)) // 100
+    assert len(set(shards.tolist())) == 10
+
+
+def test_order_survives_being_sent_to_a_worker() -> None:
+    order = Order(1, COUNTS, 2)
+    order.samples(range(3))
+    copy = pickle.loads(pickle.dumps(order))
+    assert (copy.samples(range(50)) == order.samples(range(50))).all()
+
+
+def test_a_draw_far_into_a_run_is_reached_at_once() -> None:
+    order = Order(0, [1280] * 1000)
+    assert 0 <= int(order.samples([10**12])[0]) < order.total
+
+
+def test_golden_order() -> None:
+    assert Order(0, COUNTS, 2).samples(range(8)).tolist() == [10, 9, 8, 5, 12, 7, 6, 11]
+
+
+def test_an_empty_set_has_no_order() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Order(0, [])
