@@ -12,13 +12,15 @@ from launch.checkpoint import load_latest, save_checkpoint
 from launch.config import RunConfig, parse_config, refuse_change, to_dict
 from launch.denoiser import load_weights
 from launch.evaluate import evaluate, mean_of
+from launch.objective import choose_loss
 from launch.report import Report, talk
 from launch.run_dir import RunDir, plain
 from launch.schedule import learning_rate
 from launch.state import TrainState
 from launch.tracking import Tracker
 from launch.world import World, run_in_world
-from pipeline.corruption import PUBLISHED_TEST
+from model.losses import annealed_gamma, loss_at
+from pipeline.corruptions.camera import to_srgb
 from pipeline.errors import run_verb
 from pipeline.gallery import Gallery
 from pipeline.loader import BatchShare, load_pairs
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 
 def train(config: RunConfig, world: World) -> None:
     """Train until `train.images`, from the newest whole checkpoint of the run if there is one."""
+    loss_name = choose_loss(config.loss, config.corruption, config.pairs.target)
     share = BatchShare(config.train.batch, world.rank, world.size)
     shards = ShardSet(Path(config.data.train))
     order = Order(config.seed, shards.samples_per_shard, config.loader.window)
@@ -47,7 +50,8 @@ def train(config: RunConfig, world: World) -> None:
     while state.images < config.train.images:
         batch, waited_s = next(pairs)
         lr = learning_rate(config.optim, state.images, config.train.images)
-        loss = state.step(batch, lr)
+        gamma = annealed_gamma(state.images, config.train.images, config.loss.gamma_floor)
+        loss = state.step(batch, lr, loss_at(loss_name, gamma))
         report.step(state.images, loss=loss, lr=lr, data_wait_s=waited_s)
 
         done = state.images >= config.train.images
@@ -71,9 +75,10 @@ def validate(state: TrainState, gallery: Gallery, config: RunConfig, report: Rep
 
     def denoise(noisy: torch.Tensor) -> torch.Tensor:
         with torch.no_grad(), state.autocast:
-            return state.ema_net(noisy[None].to(state.world.device))[0].cpu()
+            denoised = state.ema_net(noisy[None].to(state.world.device))[0].cpu()
+        return to_srgb(denoised) if config.corruption.law.linear else denoised
 
-    scores = mean_of(evaluate(denoise, gallery, PUBLISHED_TEST[config.corruption.name], state.world))
+    scores = mean_of(evaluate(denoise, gallery, config.corruption.at_test_strength(), state.world))
     report.metrics(state.images, {f"val/{name}": value for name, value in scores.items()})
     if state.world.first:
         log.info(
