@@ -102,7 +102,8 @@ def parse_config(arguments: list[str] | None = None) -> RunConfig:
         parsed = parser.instantiate_classes(parser.parse_args(arguments))
     except ValueError as error:  # from a component's own check of its values
         parser.error(str(error), error)
-    return RunConfig(**{field.name: parsed[field.name] for field in dataclasses.fields(RunConfig)})
+    config = RunConfig(**{field.name: parsed[field.name] for field in dataclasses.fields(RunConfig)})
+    return dataclasses.replace(config, corruption=config.corruption.settled())
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:

@@ -36,22 +36,35 @@ class CorruptionConfig:
     pixels that is written over, by default [0, 0.5]."""
 
     def __post_init__(self) -> None:
-        defaults = self._defaults()
+        known = self.settings.keys()
         for option in (field.name for field in fields(self) if field.name != "name"):
-            value = getattr(self, option)
-            if value is None:  # settled here, so that what a run saves says what it was
-                object.__setattr__(self, option, defaults.get(option))
-            elif option not in defaults:
-                raise ValueError(f"corruption.{option} is {value}, but {self.name} has no such option")
+            if getattr(self, option) is not None and option not in known:
+                raise ValueError(f"corruption.{option} is {getattr(self, option)}, but {self.name} has no such option")
         for option, rule in self.law.options.items():
-            rule.refuse(option, getattr(self, option))
+            rule.refuse(option, self.numbers[option])
 
-    def _defaults(self) -> dict[str, Range | str]:
-        defaults: dict[str, Range | str] = {name: option.default for name, option in self.law.options.items()}
+    @property
+    def settings(self) -> dict[str, Range | str]:
+        """Every option that the corruption has, as given or by default."""
+        settings: dict[str, Range | str] = dict(self.numbers)
+        return settings | ({"sensor": self.sensor or "phone"} if "electrons" in settings else {})
+
+    @property
+    def numbers(self) -> dict[str, Range]:
+        """The options of the law, as given or by default."""
+        defaults = {name: option.default for name, option in self.law.options.items()}
         if "electrons" in defaults:
             sensor = SENSORS[self.sensor or "phone"]
-            defaults |= {"sensor": "phone", "electrons": sensor.electrons, "read_noise_e": sensor.read_noise_e}
-        return defaults
+            defaults |= {"electrons": sensor.electrons, "read_noise_e": sensor.read_noise_e}
+        given = {name: getattr(self, name) for name in defaults}
+        return {name: default if given[name] is None else given[name] for name, default in defaults.items()}
+
+    def settled(self) -> "CorruptionConfig":
+        """The same with its defaults written out, for a run that says what it was.
+
+        Not done at creation: the parser would take the defaults of one corruption for options given of another.
+        """
+        return replace(self, **self.settings)  # type: ignore[arg-type]  # each is of its field's type
 
     @property
     def law(self) -> Law:
@@ -60,8 +73,10 @@ class CorruptionConfig:
     @property
     def statistics(self) -> tuple[Statistic, ...]:
         """Which statistics of a target equal the clean picture, at the strengths configured."""
-        if self.name == "impulse" and (self.p[1] if isinstance(self.p, tuple) else float(self.p or 0)) < 0.5:
-            return ("mode", "median")  # more than half of the values are clean
+        if self.name == "impulse":
+            p = self.numbers["p"]
+            most = p[1] if isinstance(p, tuple) else p
+            return ("mode", "median") if most < 0.5 else ("mode",)  # below, more than half of the values are clean
         return self.law.statistics
 
     def at_test_strength(self) -> "CorruptionConfig":
@@ -75,7 +90,8 @@ PUBLISHED_TEST = {name: CorruptionConfig(name=name).at_test_strength() for name 
 
 def draw_strengths(config: CorruptionConfig, generators: Generators) -> Strengths:
     """The law's numbers: the drawn ones from their ranges in the order of the law's table, constants as they are."""
-    return {name: draw(getattr(config, name), name, option, generators) for name, option in config.law.options.items()}
+    numbers = config.numbers
+    return {name: draw(numbers[name], name, option, generators) for name, option in config.law.options.items()}
 
 
 def draw(value: Range, name: str, option: Option, generators: Generators) -> Strength:

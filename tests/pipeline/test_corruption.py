@@ -166,8 +166,8 @@ def test_impossible_options_are_refused(options: dict[str, object], message: str
 
 
 def test_sensors_are_presets_that_give_way() -> None:
-    assert CorruptionConfig(name="camera", sensor="full_frame").electrons == (120.0, 7500.0)
-    mine = CorruptionConfig(name="camera", sensor="full_frame", electrons=90.0)
+    assert CorruptionConfig(name="camera", sensor="full_frame").settled().electrons == (120.0, 7500.0)
+    mine = CorruptionConfig(name="camera", sensor="full_frame", electrons=90.0).settled()
     assert (mine.electrons, mine.read_noise_e) == (90.0, 3.0)
 
 
