@@ -68,19 +68,24 @@ def usable_mode(mode: Literal["online", "offline"]) -> Literal["online", "offlin
     """`online` where a key and the server are at hand, else `offline` with the reason in the log."""
     if mode == "offline":
         return mode
-    import wandb
-
-    settings = wandb.setup().settings
-    address = urlsplit(settings.base_url)
-    if not has_key(address.hostname or ""):
+    host, port = server_address()
+    if not has_key(host):
         log.warning("W&B: no key (set WANDB_API_KEY, or run `wandb login`), so this run is tracked offline")
         return "offline"
     try:
-        socket.create_connection((address.hostname, address.port or 443), CONNECT_TIMEOUT_S).close()
+        socket.create_connection((host, port), CONNECT_TIMEOUT_S).close()
     except OSError as error:
-        log.warning("W&B: %s cannot be reached (%s), so this run is tracked offline", address.hostname, error)
+        log.warning("W&B: %s cannot be reached (%s), so this run is tracked offline", host, error)
         return "offline"
     return "online"
+
+
+def server_address() -> tuple[str, int]:
+    """Host and port of the W&B server that the environment and W&B's own settings name."""
+    import wandb
+
+    address = urlsplit(wandb.setup().settings.base_url)
+    return address.hostname or "", address.port or (80 if address.scheme == "http" else 443)
 
 
 def has_key(host: str) -> bool:

@@ -1,0 +1,21 @@
+"""The published ramp-down."""
+
+import pytest
+
+from launch.schedule import OptimConfig, learning_rate
+
+
+def test_values_of_the_published_schedule() -> None:
+    config = OptimConfig(lr=3e-4, ramp_down=0.3)
+    rates = [learning_rate(config, images, 1000) for images in (0, 699, 700, 775, 850, 925, 1000)]
+    assert rates == pytest.approx([3e-4, 3e-4, 3e-4, 2.19e-4, 7.5e-5, 6.4e-6, 0], rel=0.01, abs=1e-12)
+
+
+def test_without_ramp_down_the_rate_is_constant() -> None:
+    assert learning_rate(OptimConfig(lr=1e-3, ramp_down=0), 1000, 1000) == 1e-3
+
+
+@pytest.mark.parametrize("options", [{"lr": 0.0}, {"ramp_down": 1.5}])
+def test_impossible_values_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="optim"):
+        OptimConfig(**options)

@@ -1,0 +1,186 @@
+"""Training with real processes: ranks, resumption, failure."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.reader import ShardSet
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_times(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in line.items() if not name.startswith("time/")} for line in lines]
+
+
+def final(run: Path, name: str = "000000000024.pt") -> dict[str, Any]:
+    document: dict[str, Any] = torch.load(run / "checkpoints" / name, weights_only=True)
+    return document
+
+
+def largest_difference(one: dict[str, Any], other: dict[str, Any], part: str) -> float:
+    return max(float((one[part][name] - other[part][name]).abs().max()) for name in one[part])
+
+
+def test_a_run_explains_itself(trained: Path, shards: Path) -> None:
+    about = json.loads((trained / "about.json").read_text())
+    assert about["data"]["samples_sha256"] == ShardSet(shards).index.samples_sha256
+    assert {"command", "git", "versions", "world"} <= about.keys()
+    assert "crop: 32" in (trained / "config.yaml").read_text()
+    lines = metrics(trained)
+    assert [line["images"] for line in lines if "train/loss" in line] == [4, 8, 12, 16, 20, 24]
+    assert {"time/data_wait_s", "time/images_per_s", "train/lr"} <= lines[0].keys()
+    assert [line["images"] for line in lines if "val/psnr_db" in line] == [12, 24]
+
+
+def test_a_checkpoint_is_tensors_and_numbers(trained: Path) -> None:
+    document = final(trained)
+    assert document["images"] == 24
+    assert {"network", "ema", "optimizer", "config", "wandb_id"} <= document.keys()
+    assert sorted(path.name for path in (trained / "checkpoints").iterdir()) == [
+        "000000000016.pt",
+        "000000000024.pt",
+    ]
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_ranks_change_results_by_rounding_alone(
+    run_verb: Any, tiny: tuple[str, ...], trained: Path, tmp_path: Path, ranks: int
+) -> None:
+    done = run_verb("launch.train", f"run={tmp_path / 'run'}", *tiny, ranks=ranks)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("done: 24 images") == 1, "rank 0 alone talks"
+    one, several = final(trained), final(tmp_path / "run")
+    assert largest_difference(one, several, "network") < 2e-5
+    assert largest_difference(one, several, "ema") < 2e-5
+    validation = [[line for line in metrics(run) if "val/psnr_db" in line] for run in (trained, tmp_path / "run")]
+    assert [line["images"] for line in validation[0]] == [line["images"] for line in validation[1]]
+    assert validation[0][-1]["val/psnr_db"] == pytest.approx(validation[1][-1]["val/psnr_db"], abs=1e-2)
+    assert validation[0][-1]["val/psnr_noisy_db"] == pytest.approx(validation[1][-1]["val/psnr_noisy_db"], abs=1e-12)
+
+
+def test_killed_and_run_again_equals_never_killed(
+    run_verb: Any, tiny: tuple[str, ...], trained: Path, tmp_path: Path, child_environment: dict[str, str]
+) -> None:
+    """SIGKILL after the first checkpoint; then the same command, with other workers; bit for bit."""
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "launch.train", "--run", str(run), *tiny]
+    child = subprocess.Popen(
+        command, cwd=tmp_path, env=child_environment, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    first = run / "checkpoints" / "000000000008.pt"
+    while not first.exists():
+        assert child.poll() is None, "ended before its first checkpoint"
+        time.sleep(0.005)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    assert not (run / "checkpoints" / "000000000024.pt").exists(), "finished before it was killed"
+
+    done = run_verb("launch.train", "--run", run, *tiny, "--loader.workers=0")
+    assert done.returncode == 0, done.stderr
+    assert "resuming" in done.stderr
+    whole, resumed = final(trained), final(run)
+    assert largest_difference(whole, resumed, "network") == 0
+    assert largest_difference(whole, resumed, "ema") == 0
+    for number, state in whole["optimizer"]["state"].items():
+        assert all(torch.equal(state[name], resumed["optimizer"]["state"][number][name]) for name in state)
+    assert without_times(metrics(run)) == without_times(metrics(trained))
+
+
+def test_a_finished_run_has_nothing_to_do(run_verb: Any, tiny: tuple[str, ...], trained: Path) -> None:
+    before = (trained / "metrics.jsonl").read_bytes()
+    done = run_verb("launch.train", "--run", trained, *tiny)
+    assert done.returncode == 0, done.stderr
+    assert (trained / "metrics.jsonl").read_bytes() == before
+
+
+def test_another_configuration_is_refused(run_verb: Any, tiny: tuple[str, ...], trained: Path) -> None:
+    done = run_verb("launch.train", "--run", trained, *tiny, "--optim.lr=0.5")
+    assert done.returncode == 2
+    assert "optim.lr: 0.001 -> 0.5" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_cut_checkpoint_gives_way_to_the_one_before(
+    run_verb: Any, tiny: tuple[str, ...], tmp_path: Path, trained: Path
+) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    newest = run / "checkpoints" / "000000000024.pt"
+    newest.write_bytes(newest.read_bytes()[:100_000])
+    done = run_verb("launch.train", "--run", run, *tiny)
+    assert done.returncode == 0, done.stderr
+    assert "passing over a checkpoint" in done.stderr
+    assert "resuming" in done.stderr
+    assert largest_difference(final(trained), final(run), "network") == 0
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_step(run_verb: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = run_verb("launch.train", "--run", run, *tiny, "--optim.lr=1e12", "--train.checkpoint_every_images=4")
+    assert done.returncode == 2
+    assert "the loss is not finite" in done.stderr
+    newest = sorted((run / "checkpoints").iterdir())[-1].name
+    assert all(torch.isfinite(tensor).all() for tensor in final(run, newest)["network"].values())
+
+
+def test_a_batch_that_ranks_do_not_divide_is_told_once(run_verb: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
+    done = run_verb("launch.train", f"run={tmp_path / 'run'}", *tiny, "--train.batch=5", ranks=2)
+    assert done.returncode != 0
+    assert done.stderr.count("does not divide over the ranks") == 1
+    assert "exitcode  : 2" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_rank_s_fault_stops_all_with_its_message(
+    run_verb: Any, tiny: tuple[str, ...], own_shards: Path, flip_bit: Callable[[Path, int], None], tmp_path: Path
+) -> None:
+    opened = ShardSet(own_shards)
+    row = opened.table[0]
+    flip_bit(own_shards / opened.index.shards[int(row["shard"])].name, int(row["offset"]) + 60)
+    began = time.monotonic()
+    done = run_verb("launch.train", f"run={tmp_path / 'run'}", *tiny, f"--data.train={own_shards}", ranks=2)
+    assert done.returncode != 0
+    assert done.stderr.count("a damaged sample") == 1
+    assert "sample 0 (" in done.stderr
+    assert "of 2: a damaged sample" in done.stderr
+    assert time.monotonic() - began < 120, "the other rank must not wait for its time-out"
+
+
+def test_training_denoises(run_verb: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
+    """A learning test: 1,200 small pairs of noisy views take at least 3 dB of noise away."""
+    options = ("--train.images=1200", "--train.validate_every_images=1200", "--train.log_every_images=300")
+    done = run_verb("launch.train", f"run={tmp_path / 'run'}", *tiny, *options, "--train.checkpoint_every_images=1200")
+    assert done.returncode == 0, done.stderr
+    last = [line for line in metrics(tmp_path / "run") if "val/psnr_db" in line][-1]
+    assert last["val/psnr_db"] > last["val/psnr_noisy_db"] + 3
+
+
+def test_offline_tracking_has_the_same_numbers(
+    run_verb: Any, tiny: tuple[str, ...], tmp_path: Path, child_environment: dict[str, str]
+) -> None:
+    """A real offline W&B run, read back with W&B's own inspector; `online` goes there by itself without a key."""
+    run = tmp_path / "run"
+    done = run_verb("launch.train", "--run", run, *tiny, "--wandb.mode=online")
+    assert done.returncode == 0, done.stderr
+    assert "tracked offline" in done.stderr
+    (record,) = (run / "wandb").glob("offline-run-*/*.wandb")
+    inspect = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(record)]
+    read = subprocess.run(inspect, env=child_environment, capture_output=True, text=True, check=True)
+    history = [
+        json.loads(line)["history"] for line in read.stdout.splitlines() if json.loads(line)["type"] == "history"
+    ]
+    losses = [row["item"]["train/loss"] for row in history if "train/loss" in row["item"]]
+    assert losses == [line["train/loss"] for line in metrics(run) if "train/loss" in line]
+    assert final(run)["wandb_id"] == record.stem.removeprefix("run-")
