@@ -5,11 +5,13 @@ import sys
 import time
 from typing import Any
 
+from PIL import Image
 from tqdm import tqdm
 
 from launch.run_dir import RunDir
 from launch.tracking import Tracker
 from launch.world import World
+from pipeline.panel import save_png
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +87,12 @@ class Report:
             line = {"images": images, **values}
             self.run.append_metrics(line)
             self.tracker.log(line)
+
+    def picture(self, images: int, name: str, picture: Image.Image) -> None:
+        """Keep a picture of this clock reading in the run's folder and show it in W&B."""
+        if self.tracker:
+            save_png(picture, self.run.pictures / f"{images:012d}.png")
+            self.tracker.log_picture(images, name, picture)
 
     def pause(self) -> None:
         """Restart the stopwatch after something that is no training, such as a validation."""

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from PIL import Image
+
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 3.0
@@ -58,6 +60,12 @@ class Tracker:
     def log(self, metrics: dict[str, Any]) -> None:
         if self.run is not None:
             self.run.log(metrics)
+
+    def log_picture(self, images: int, name: str, picture: Image.Image) -> None:
+        if self.run is not None:
+            import wandb
+
+            self.run.log({"images": images, name: wandb.Image(picture)})
 
     def finish(self, exit_code: int = 0) -> None:
         if self.run is not None:

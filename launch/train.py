@@ -11,19 +11,21 @@ import torch
 from launch.checkpoint import load_latest, save_checkpoint
 from launch.config import RunConfig, parse_config, refuse_change, to_dict
 from launch.denoiser import load_weights
-from launch.evaluate import evaluate, mean_of
+from launch.evaluate import evaluate, mean_of, score_picture
 from launch.report import Report, talk
 from launch.run_dir import RunDir, plain
 from launch.schedule import learning_rate
 from launch.state import TrainState
 from launch.tracking import Tracker
 from launch.world import World, run_in_world
+from model.tiling import denoise_tiled
 from pipeline.corruption import PUBLISHED_TEST
 from pipeline.errors import run_verb
 from pipeline.gallery import Gallery
 from pipeline.loader import BatchShare, load_pairs
 from pipeline.order import Order
 from pipeline.pairs import PairDataset
+from pipeline.panel import side_by_side
 from pipeline.reader import ShardSet
 
 log = logging.getLogger(__name__)
@@ -70,12 +72,15 @@ def validate(state: TrainState, gallery: Gallery, config: RunConfig, report: Rep
     """Measure the averaged network on clean pictures; every rank does its share."""
 
     def denoise(noisy: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad(), state.autocast:
-            return state.ema_net(noisy[None].to(state.world.device))[0].cpu()
+        with state.autocast:
+            return denoise_tiled(state.ema_net, noisy.to(state.world.device)).cpu()
 
-    scores = mean_of(evaluate(denoise, gallery, PUBLISHED_TEST[config.corruption.name], state.world))
+    corruption = PUBLISHED_TEST[config.corruption.name]
+    scores = mean_of(evaluate(denoise, gallery, corruption, state.world))
     report.metrics(state.images, {f"val/{name}": value for name, value in scores.items()})
     if state.world.first:
+        _, views = score_picture(denoise, gallery, gallery.names[0], corruption)
+        report.picture(state.images, "val/picture", side_by_side(views))
         log.info(
             "%9d images  validation: noisy %.2f dB, denoised %.2f dB, SSIM %.4f",
             *(state.images, scores["psnr_noisy_db"], scores["psnr_db"], scores["ssim"]),

@@ -26,8 +26,6 @@ class World:
 
     rank: int
     size: int
-    local_size: int
-    """Ranks on this machine."""
     device: torch.device
 
     @property
@@ -42,14 +40,6 @@ class World:
         values: list[T | None] = [None] * self.size
         dist.all_gather_object(values, value)
         return values  # type: ignore[return-value]  # every None has been overwritten
-
-    def share(self, value: T) -> T:
-        """Rank 0's value, on every rank."""
-        return self.gather(value)[0]
-
-    def barrier(self) -> None:
-        if self.size > 1:
-            dist.barrier()
 
 
 def run_in_world(run: Callable[[World], None]) -> None:
@@ -87,7 +77,7 @@ def join_world() -> World:
     if size > 1:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=TIMEOUT)
-    return World(rank, size, local_size, device)
+    return World(rank, size, device)
 
 
 def keep_freed_memory() -> None:

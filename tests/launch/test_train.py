@@ -43,6 +43,7 @@ def test_a_run_explains_itself(trained: Path, shards: Path) -> None:
     assert [line["images"] for line in lines if "train/loss" in line] == [4, 8, 12, 16, 20, 24]
     assert {"time/data_wait_s", "time/images_per_s", "train/lr"} <= lines[0].keys()
     assert [line["images"] for line in lines if "val/psnr_db" in line] == [12, 24]
+    assert sorted(path.name for path in (trained / "pictures").iterdir()) == ["000000000012.png", "000000000024.png"]
 
 
 def test_a_checkpoint_is_tensors_and_numbers(trained: Path) -> None:
