@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ class RunDir:
         """Write down what the run is: its resolved configuration, and where it came from."""
         with write_whole(self.config) as file:
             file.write(yaml.safe_dump(plain(config), sort_keys=False).encode())
-        about = {
+        start = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": sys.argv,
             "git": git_state(),
             "versions": library_versions("n2n", "torch", "torchvision", "webdataset", "numpy", "pillow", "wandb"),
@@ -44,7 +46,15 @@ class RunDir:
             **facts,
         }
         with write_whole(self.about) as file:
-            file.write(json.dumps(about, indent=1).encode() + b"\n")
+            file.write(json.dumps({"starts": [*self.starts(), start]}, indent=1).encode() + b"\n")
+
+    def starts(self) -> list[dict[str, Any]]:
+        """What about.json says of the starts of this run, the first and every resumption."""
+        try:
+            starts: list[dict[str, Any]] = json.loads(self.about.read_bytes())["starts"]
+        except (OSError, ValueError, KeyError):
+            return []
+        return starts
 
     def forget_metrics_after(self, images: int) -> None:
         """Drop the lines that a resumed run will write again, and a last line cut short by a crash."""

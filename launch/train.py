@@ -20,7 +20,7 @@ from launch.tracking import Tracker
 from launch.world import World, run_in_world
 from model.tiling import denoise_tiled
 from pipeline.corruption import PUBLISHED_TEST
-from pipeline.errors import run_verb
+from pipeline.errors import BadInput, run_verb
 from pipeline.gallery import Gallery
 from pipeline.loader import BatchShare, load_pairs
 from pipeline.order import Order
@@ -40,9 +40,10 @@ def train(config: RunConfig, world: World) -> None:
     gallery = Gallery(Path(config.data.validation), config.data.validation_pictures) if config.data.validation else None
     state = TrainState(config.network, config.train, config.seed, world)
     run = RunDir(Path(config.run))
-    tracker_id = resume(run, config, state)
+    tracker_id = resume(run, config, shards, state)
     tracker = open_run(run, config, shards, state, tracker_id) if world.first else None
-    report = Report(run, tracker, start=state.images, total=config.train.images, every=config.train.log_every_images)
+    every = config.train.log_every_images
+    report = Report(world, run, tracker, start=state.images, total=config.train.images, every=every)
 
     pin_memory = world.device.type == "cuda"
     pairs = load_pairs(dataset, share, config.loader, start=state.images, pin_memory=pin_memory)
@@ -56,7 +57,7 @@ def train(config: RunConfig, world: World) -> None:
         if gallery and (done or due(state, config.train.validate_every_images)):
             validate(state, gallery, config, report)
         if world.first and (done or due(state, config.train.checkpoint_every_images)):
-            save(run, state, config, tracker)
+            save(run, state, config, shards, tracker)
     report.close()
     if tracker:
         tracker.finish()
@@ -88,11 +89,22 @@ def validate(state: TrainState, gallery: Gallery, config: RunConfig, report: Rep
     report.pause()
 
 
-def resume(run: RunDir, config: RunConfig, state: TrainState) -> str:
-    """Bring the state to the run's newest whole checkpoint. Returns its W&B run id, empty for a new run."""
+def resume(run: RunDir, config: RunConfig, shards: ShardSet, state: TrainState) -> str:
+    """Bring the state to the run's newest whole checkpoint. Returns its W&B run id, empty for a new run.
+
+    Raises BadInput where the configuration or the data is not that of the run.
+    """
     document = load_latest(run)
     if document is None:
         return ""
+    if document["data_sha256"] != shards.index.samples_sha256:
+        raise BadInput(
+            "this run was trained on other data",
+            where=config.data.train,
+            got=f"samples.npy of SHA-256 {shards.index.samples_sha256[:16]}",
+            wanted=f"{document['data_sha256'][:16]}, as when the run began",
+            todo="name the set it was trained on, or start another run with --run",
+        )
     for difference in refuse_change(document["config"], config, run.path):
         log.info("changed since the last start: %s", difference)
     load_weights(state.net, document["network"], run.path)
@@ -125,10 +137,12 @@ def open_run(run: RunDir, config: RunConfig, shards: ShardSet, state: TrainState
     return Tracker(config.wandb, run.path, to_dict(config), tracker_id)
 
 
-def save(run: RunDir, state: TrainState, config: RunConfig, tracker: Tracker | None) -> None:
+def save(run: RunDir, state: TrainState, config: RunConfig, shards: ShardSet, tracker: Tracker | None) -> None:
+    """Write a checkpoint: the state, and what a resumption must find unchanged."""
     document = {
         **state.state_dict(),
         "config": plain(to_dict(config)),
+        "data_sha256": shards.index.samples_sha256,
         "wandb_id": tracker.id if tracker else "",
     }
     save_checkpoint(run, document, config.train.keep_checkpoints)

@@ -71,8 +71,8 @@ def join_world() -> World:
         torch.cuda.set_device(device)
     else:
         device = torch.device("cpu")
-        # torchrun sets OMP_NUM_THREADS=1 where it is unset, which would leave most cores idle.
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_size))
+        if os.environ.get("OMP_NUM_THREADS", "1") == "1":  # unset, or set by torchrun, which would idle most cores
+            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_size))
         keep_freed_memory()
     if size > 1:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from pipeline.reader import ShardSet
 
@@ -35,7 +37,7 @@ def largest_difference(one: dict[str, Any], other: dict[str, Any], part: str) ->
 
 
 def test_a_run_explains_itself(trained: Path, shards: Path) -> None:
-    about = json.loads((trained / "about.json").read_text())
+    about = json.loads((trained / "about.json").read_text())["starts"][0]
     assert about["data"]["samples_sha256"] == ShardSet(shards).index.samples_sha256
     assert {"command", "git", "versions", "world"} <= about.keys()
     assert "crop: 32" in (trained / "config.yaml").read_text()
@@ -64,8 +66,14 @@ def test_ranks_change_results_by_rounding_alone(
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("done: 24 images") == 1, "rank 0 alone talks"
     one, several = final(trained), final(tmp_path / "run")
-    assert largest_difference(one, several, "network") < 2e-5
-    assert largest_difference(one, several, "ema") < 2e-5
+    # Adam divides by the gradient's size, so rounding moves the few weights with tiny gradients furthest; other
+    # data or another division of the loss would move all of them by up to 6e-3, the sum of the rates.
+    assert largest_difference(one, several, "network") < 2e-4
+    assert largest_difference(one, several, "ema") < 2e-4
+    losses = [
+        [line["train/loss"] for line in metrics(run) if "train/loss" in line] for run in (trained, tmp_path / "run")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     validation = [[line for line in metrics(run) if "val/psnr_db" in line] for run in (trained, tmp_path / "run")]
     assert [line["images"] for line in validation[0]] == [line["images"] for line in validation[1]]
     assert validation[0][-1]["val/psnr_db"] == pytest.approx(validation[1][-1]["val/psnr_db"], abs=1e-2)
@@ -114,6 +122,38 @@ def test_another_configuration_is_refused(run_verb: Any, tiny: tuple[str, ...], 
     assert "Traceback" not in done.stderr
 
 
+def test_other_data_is_refused(run_verb: Any, tiny: tuple[str, ...], trained: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "in" / "other.png")
+    assert run_verb("pipeline.shard", "in", "--out", "other").returncode == 0
+    done = run_verb("launch.train", "--run", trained, *tiny, "--data.train=other")
+    assert done.returncode == 2
+    assert "trained on other data" in done.stderr
+
+
+def test_a_missing_validation_set_is_told_at_the_start(run_verb: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
+    done = run_verb("launch.train", "--run", tmp_path / "run", *tiny, "--data.validation=none")
+    assert done.returncode == 2
+    assert "no such folder" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_stops_quietly(tiny: tuple[str, ...], tmp_path: Path, child_environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "launch.train", "--run", "run", *tiny, "--train.images=100000"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=child_environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as child:
+        while not (tmp_path / "run" / "checkpoints" / "000000000008.pt").exists():
+            assert child.poll() is None, "ended before its first checkpoint"
+            time.sleep(0.01)
+        os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to the whole group, workers too
+        _, errors = child.communicate(timeout=60)
+    assert child.returncode == 130, errors
+    assert "run the same command again" in errors
+    assert "Traceback" not in errors
+
+
 def test_a_cut_checkpoint_gives_way_to_the_one_before(
     run_verb: Any, tiny: tuple[str, ...], tmp_path: Path, trained: Path
 ) -> None:
@@ -160,9 +200,9 @@ def test_one_rank_s_fault_stops_all_with_its_message(
 
 
 def test_training_denoises(run_verb: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
-    """A learning test: 1,200 small pairs of noisy views take at least 3 dB of noise away."""
-    options = ("--train.images=1200", "--train.validate_every_images=1200", "--train.log_every_images=300")
-    done = run_verb("launch.train", f"run={tmp_path / 'run'}", *tiny, *options, "--train.checkpoint_every_images=1200")
+    """A learning test: 800 small pairs of noisy views take at least 3 dB of noise away."""
+    options = ("--train.images=800", "--train.validate_every_images=800", "--train.log_every_images=200")
+    done = run_verb("launch.train", f"run={tmp_path / 'run'}", *tiny, *options, "--train.checkpoint_every_images=800")
     assert done.returncode == 0, done.stderr
     last = [line for line in metrics(tmp_path / "run") if "val/psnr_db" in line][-1]
     assert last["val/psnr_db"] > last["val/psnr_noisy_db"] + 3
