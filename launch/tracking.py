@@ -15,6 +15,7 @@ from PIL import Image
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 3.0
+INIT_TIMEOUT_S = 30.0  # by default W&B tries for 90 seconds
 FLUSH_S = 1  # at most so many seconds of metrics are lost when a run is killed
 
 
@@ -38,22 +39,8 @@ class Tracker:
         self.run: Any = None
         if config.mode == "off":
             return
-        import wandb
-
-        mode = usable_mode(config.mode)
         self.id = run_id or secrets.token_hex(4)
-        self.run = wandb.init(
-            mode=mode,
-            project=config.project,
-            name=config.name or run_path.name,
-            group=config.group or None,
-            dir=run_path,
-            id=self.id,
-            resume="allow",
-            config=run_config,
-            allow_val_change=True,
-            settings=wandb.Settings(silent=True, console="off", x_transaction_log_flush_interval=FLUSH_S),
-        )
+        self.run = start_run(config, run_path, run_config, self.id)
         # The clock is images. W&B's own step would drop what a resumed run logs again.
         self.run.define_metric("*", step_metric="images")
 
@@ -72,10 +59,41 @@ class Tracker:
             self.run.finish(exit_code=exit_code)
 
 
-def usable_mode(mode: Literal["online", "offline"]) -> Literal["online", "offline"]:
+def start_run(config: WandbConfig, run_path: Path, run_config: dict[str, Any], run_id: str) -> Any:
+    """Start or resume a W&B run; offline where the server does not answer in time."""
+    import wandb
+
+    def init(mode: Literal["online", "offline"]) -> Any:
+        return wandb.init(
+            mode=mode,
+            project=config.project,
+            name=config.name or run_path.name,
+            group=config.group or None,
+            dir=run_path,
+            id=run_id,
+            resume="allow",
+            config=run_config,
+            allow_val_change=True,
+            settings=wandb.Settings(
+                silent=True, console="off", init_timeout=INIT_TIMEOUT_S, x_transaction_log_flush_interval=FLUSH_S
+            ),
+        )
+
+    mode = usable_mode(config.mode)
+    try:
+        return init(mode)
+    except wandb.Error as error:
+        if mode == "offline":
+            raise
+        log.warning("W&B: %s, so this run is tracked offline", error)
+        wandb.teardown()  # its service still holds the run id of the failed start
+        return init("offline")
+
+
+def usable_mode(mode: str) -> Literal["online", "offline"]:
     """`online` where a key and the server are at hand, else `offline` with the reason in the log."""
     if mode == "offline":
-        return mode
+        return "offline"
     host, port = server_address()
     if not has_key(host):
         log.warning("W&B: no key (set WANDB_API_KEY, or run `wandb login`), so this run is tracked offline")

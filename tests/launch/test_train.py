@@ -225,3 +225,18 @@ def test_offline_tracking_has_the_same_numbers(
     losses = [row["item"]["train/loss"] for row in history if "train/loss" in row["item"]]
     assert losses == [line["train/loss"] for line in metrics(run) if "train/loss" in line]
     assert final(run)["wandb_id"] == record.stem.removeprefix("run-")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_trains_on_the_same_pairs(
+    run_verb: Any, tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first loss, before any step, agrees with the CPU's to the rounding of its convolutions."""
+    firsts = []
+    for devices in ("0", ""):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
+        done = run_verb("launch.train", f"run={tmp_path / ('gpu' + devices)}", *tiny)
+        assert done.returncode == 0, done.stderr
+        firsts.append(metrics(tmp_path / ("gpu" + devices))[0]["train/loss"])
+    assert firsts[0] == pytest.approx(firsts[1], rel=1e-3)
