@@ -64,7 +64,7 @@ HARMLESS = (
     "train.validate_every_images",
     "train.checkpoint_every_images",
     "train.keep_checkpoints",
-    "wandb.",
+    *(f"wandb.{field.name}" for field in dataclasses.fields(WandbConfig)),
 )
 
 
@@ -135,7 +135,7 @@ def refuse_change(saved: Mapping[str, Any], config: RunConfig, run: Path) -> lis
     before, now = flatten(saved), flatten(to_dict(config))
     changed = [name for name in sorted(before | now) if before.get(name) != now.get(name)]
     lines = {name: f"{name}: {before.get(name)} -> {now.get(name)}" for name in changed}
-    harmful = [line for name, line in lines.items() if not name.startswith(HARMLESS)]
+    harmful = [line for name, line in lines.items() if name not in HARMLESS]
     if harmful:
         raise BadInput(
             "this run was started with another configuration",
