@@ -63,6 +63,7 @@ HARMLESS = (
     "train.log_every_images",
     "train.validate_every_images",
     "train.checkpoint_every_images",
+    "train.checkpoint_every_minutes",
     "train.keep_checkpoints",
     *(f"wandb.{field.name}" for field in dataclasses.fields(WandbConfig)),
 )

@@ -14,8 +14,9 @@ from launch.denoiser import load_weights
 from launch.evaluate import evaluate, mean_of, score_picture
 from launch.report import Report, talk
 from launch.run_dir import RunDir, plain
-from launch.schedule import learning_rate
+from launch.schedule import Interval, learning_rate
 from launch.state import TrainState
+from launch.stopping import StopRequest
 from launch.tracking import Tracker
 from launch.world import World, run_in_world
 from model.tiling import denoise_tiled
@@ -45,6 +46,8 @@ def train(config: RunConfig, world: World) -> None:
     every = config.train.log_every_images
     report = Report(world, run, tracker, start=state.images, total=config.train.images, every=every)
 
+    stop = StopRequest(world)
+    saving = Interval(config.train.checkpoint_every_minutes)
     pin_memory = world.device.type == "cuda"
     pairs = load_pairs(dataset, share, config.loader, start=state.images, pin_memory=pin_memory)
     while state.images < config.train.images:
@@ -53,14 +56,19 @@ def train(config: RunConfig, world: World) -> None:
         loss = state.step(batch, lr)
         report.step(state.images, loss=loss, lr=lr, data_wait_s=waited_s)
 
-        done = state.images >= config.train.images
+        done, stopped = state.images >= config.train.images, stop.agreed()
         if gallery and (done or due(state, config.train.validate_every_images)):
             validate(state, gallery, config, report)
-        if world.first and (done or due(state, config.train.checkpoint_every_images)):
+        if world.first and (done or stopped or saving.over() or due(state, config.train.checkpoint_every_images)):
             save(run, state, config, shards, tracker)
+            saving.restart()
+        if stopped and not done:
+            log.info("%s: stopped at %d images; run the same command again to go on", stopped, state.images)
+            break
     report.close()
     if tracker:
         tracker.finish()
+        run.release()
         log.info("done: %d images; %s", state.images, run.path)
 
 
@@ -115,7 +123,7 @@ def resume(run: RunDir, config: RunConfig, shards: ShardSet, state: TrainState) 
 
 def open_run(run: RunDir, config: RunConfig, shards: ShardSet, state: TrainState, tracker_id: str) -> Tracker:
     """Rank 0's part of a start: folders, the run's account of itself, tracking, and a line on what will happen."""
-    run.create()
+    run.claim()
     facts: dict[str, Any] = {
         "data": {"train": str(shards.folder.resolve()), "samples_sha256": shards.index.samples_sha256},
         "world": {

@@ -1,7 +1,7 @@
 """Checkpoints are whole or refused."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,11 @@ from pipeline.errors import BadInput
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunDir:
+def run(tmp_path: Path) -> Iterator[RunDir]:
     run = RunDir(tmp_path / "run")
-    run.create()
-    return run
+    run.claim()
+    yield run
+    run.release()
 
 
 def save(run: RunDir, images: int) -> Path:

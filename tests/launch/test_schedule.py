@@ -1,8 +1,10 @@
 """The published ramp-down."""
 
+import time
+
 import pytest
 
-from launch.schedule import OptimConfig, learning_rate
+from launch.schedule import Interval, OptimConfig, learning_rate
 
 
 def test_values_of_the_published_schedule() -> None:
@@ -19,3 +21,13 @@ def test_without_ramp_down_the_rate_is_constant() -> None:
 def test_impossible_values_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="optim"):
         OptimConfig(**options)
+
+
+def test_an_interval_of_time_passes_and_starts_again() -> None:
+    short, never = Interval(0.05 / 60), Interval(0)
+    assert not short.over()
+    time.sleep(0.06)
+    assert short.over()
+    short.restart()
+    assert not short.over()
+    assert not never.over()
