@@ -17,7 +17,8 @@ PROCESSES ?= $(shell $(BIN)/python -c 'import torch; print(torch.cuda.device_cou
 # make evaluate RUN=runs/first IMAGES=/data/kodak
 IMAGES ?= demo/test
 
-TORCHRUN = $(BIN)/torchrun --standalone --nproc-per-node=$(PROCESSES)
+# torchrun warns where OMP_NUM_THREADS is unset; the ranks share out the cores themselves either way
+TORCHRUN = OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node=$(PROCESSES)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo shards train evaluate test lint bench clean

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,8 +65,9 @@ HARMLESS = (
     "train.log_every_images",
     "train.validate_every_images",
     "train.checkpoint_every_images",
+    "train.checkpoint_every_minutes",
     "train.keep_checkpoints",
-    "wandb.",
+    *(f"wandb.{field.name}" for field in dataclasses.fields(WandbConfig)),
 )
 
 
@@ -99,11 +101,29 @@ def parse_config(arguments: list[str] | None = None) -> RunConfig:
     parser.add_argument("--config", action="config", help="a YAML file of these options")
     parser.add_class_arguments(RunConfig, as_group=False)
     try:
-        parsed = parser.instantiate_classes(parser.parse_args(arguments))
+        parsed = parser.instantiate(parser.parse_args(spelled_out(sys.argv[1:] if arguments is None else arguments)))
     except ValueError as error:  # from a component's own check of its values
         parser.error(str(error), error)
     config = RunConfig(**{field.name: parsed[field.name] for field in dataclasses.fields(RunConfig)})
     return dataclasses.replace(config, corruption=config.corruption.settled())
+
+
+def spelled_out(arguments: list[str]) -> list[str]:
+    """`FILE.yaml name=value` as `--config FILE.yaml --name=value`; what is spelled so already stays.
+
+    The short form is for torchrun, whose own parser refuses a bare --run as an abbreviation of its --run-path.
+    """
+    result: list[str] = []
+    for position, argument in enumerate(arguments):
+        before = arguments[position - 1] if position else ""
+        is_value = before.startswith("--") and "=" not in before  # such as the a=b of `--run a=b`
+        if position == 0 and argument.endswith((".yaml", ".yml")):
+            result += ["--config", argument]
+        elif re.match(r"[a-z][\w.]*=", argument) and not is_value:
+            result.append(f"--{argument}")
+        else:
+            result.append(argument)
+    return result
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
@@ -120,7 +140,7 @@ def refuse_change(saved: Mapping[str, Any], config: RunConfig, run: Path) -> lis
     before, now = flatten(to_dict(defaults)) | flatten(saved), flatten(to_dict(config))
     changed = [name for name in sorted(before | now) if before.get(name) != now.get(name)]
     lines = {name: f"{name}: {before.get(name)} -> {now.get(name)}" for name in changed}
-    harmful = [line for name, line in lines.items() if not name.startswith(HARMLESS)]
+    harmful = [line for name, line in lines.items() if name not in HARMLESS]
     if harmful:
         raise BadInput(
             "this run was started with another configuration",

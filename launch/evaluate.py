@@ -6,6 +6,7 @@ decibels (reference: the evaluation published with Lehtinen et al. 2018).
 
 import argparse
 import json
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -75,8 +76,8 @@ def evaluate(
     rank, size = (world.rank, world.size) if world else (0, 1)
     names = gallery.names[rank::size]
     mine = [score_picture(denoise, gallery, name, corruption)[0] for name in names]
-    every = [score for scores in (world.gather(mine) if world else [mine]) for score in scores]
-    return sorted(every, key=lambda score: gallery.names.index(score.name))
+    dealt = world.gather(mine) if world else [mine]
+    return [dealt[position % size][position // size] for position in range(len(gallery.names))]
 
 
 def mean_of(scores: Iterable[Score]) -> dict[str, float]:
@@ -98,8 +99,13 @@ def table(scores: list[Score]) -> str:
     return "\n".join(lines)
 
 
+def as_json(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no infinity, which equal pictures have."""
+    return {name: None if value == math.inf else value for name, value in row.items()}
+
+
 def save_scores(scores: list[Score], path: Path) -> None:
-    document: dict[str, Any] = {"mean": mean_of(scores), "images": [asdict(score) for score in scores]}
+    document = {"mean": as_json(mean_of(scores)), "images": [as_json(asdict(score)) for score in scores]}
     path.parent.mkdir(parents=True, exist_ok=True)
     with write_whole(path) as file:
         file.write(json.dumps(document, indent=1).encode() + b"\n")

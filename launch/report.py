@@ -3,13 +3,18 @@
 import logging
 import sys
 import time
+from statistics import fmean
 from typing import Any
 
+import torch
+from PIL import Image
+from torch import Tensor
 from tqdm import tqdm
 
 from launch.run_dir import RunDir
 from launch.tracking import Tracker
 from launch.world import World
+from pipeline.panel import save_png
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +37,12 @@ class BarHandler(logging.Handler):
 
 
 class Report:
-    """Gathers the numbers of steps and gives them out once an interval. Only rank 0 has one that speaks."""
+    """Gathers the numbers of steps on every rank; rank 0, which has the tracker, gives them out once an interval."""
 
-    def __init__(self, run: RunDir, tracker: Tracker | None, *, start: int, total: int, every: int) -> None:
+    def __init__(
+        self, world: World, run: RunDir, tracker: Tracker | None, *, start: int, total: int, every: int
+    ) -> None:
+        self.world = world
         self.run = run
         self.tracker = tracker
         self.every = every
@@ -42,11 +50,11 @@ class Report:
         self.reported = start
         # On a terminal one live line; in a log file the plain lines below are enough.
         self.bar = tqdm(total=total, initial=start, unit="img", disable=None if tracker else True, dynamic_ncols=True)
-        self.losses: list[Any] = []
+        self.losses: list[Tensor] = []
         self.waited_s = 0.0
         self.began = time.perf_counter()
 
-    def step(self, images: int, *, loss: Any, lr: float, data_wait_s: float) -> None:
+    def step(self, images: int, *, loss: Tensor, lr: float, data_wait_s: float) -> None:
         """Take in a step that ended at `images`; `loss` stays on its device until the interval ends."""
         self.losses.append(loss)
         self.waited_s += data_wait_s
@@ -56,10 +64,10 @@ class Report:
 
     def _interval(self, images: int, lr: float) -> None:
         seconds = time.perf_counter() - self.began
-        losses = [float(loss) for loss in self.losses]
+        # One transfer from the device and one exchange between ranks an interval, none a step.
+        loss = fmean(self.world.gather(float(torch.stack(self.losses).mean())))
         rate = (images - self.reported) / seconds
         wait_share = self.waited_s / seconds
-        loss = sum(losses) / len(losses)
         self.metrics(
             images,
             {
@@ -85,6 +93,12 @@ class Report:
             line = {"images": images, **values}
             self.run.append_metrics(line)
             self.tracker.log(line)
+
+    def picture(self, images: int, name: str, picture: Image.Image) -> None:
+        """Keep a picture of this clock reading in the run's folder and show it in W&B."""
+        if self.tracker:
+            save_png(picture, self.run.pictures / f"{images:012d}.png")
+            self.tracker.log_picture(images, name, picture)
 
     def pause(self) -> None:
         """Restart the stopwatch after something that is no training, such as a validation."""

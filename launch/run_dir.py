@@ -1,10 +1,14 @@
 """Where everything of a run lies: the one file that knows the layout of runs/<name>/."""
 
+import fcntl
 import json
+import os
+import platform
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -23,20 +27,43 @@ class RunDir:
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self.pictures = path / "pictures"
+        self.lock: IO[str]
 
-    def create(self) -> None:
-        """Make the folders. Raises BadInput where that is not allowed."""
+    def claim(self) -> None:
+        """Make the folders, and keep any other process from training into them until this one ends.
+
+        Raises BadInput where that is not allowed, or where another process has claimed the run.
+        """
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self.pictures.mkdir(exist_ok=True)
+            self.lock = open(self.path / "lock", "a+")  # noqa: SIM115  # held until the process ends, however it does
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.lock.seek(0)
+            raise BadInput(
+                "another process is training this run",
+                where=self.path,
+                got=self.lock.read() or "a lock",
+                wanted="one training a run",
+                todo="wait for it, stop it, or start another run with --run",
+            ) from error
         except OSError as error:
             raise disk_error(error, self.path) from error
+        self.lock.truncate(0)
+        self.lock.write(f"process {os.getpid()} on {platform.node()}")
+        self.lock.flush()
+
+    def release(self) -> None:
+        """Let another process train the run; the end of this one, however it comes, does the same."""
+        self.lock.close()
 
     def explain(self, config: dict[str, Any], facts: dict[str, Any]) -> None:
         """Write down what the run is: its resolved configuration, and where it came from."""
         with write_whole(self.config) as file:
             file.write(yaml.safe_dump(plain(config), sort_keys=False).encode())
-        about = {
+        start = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": sys.argv,
             "git": git_state(),
             "versions": library_versions("n2n", "torch", "torchvision", "webdataset", "numpy", "pillow", "wandb"),
@@ -44,7 +71,15 @@ class RunDir:
             **facts,
         }
         with write_whole(self.about) as file:
-            file.write(json.dumps(about, indent=1).encode() + b"\n")
+            file.write(json.dumps({"starts": [*self.starts(), start]}, indent=1).encode() + b"\n")
+
+    def starts(self) -> list[dict[str, Any]]:
+        """What about.json says of the starts of this run, the first and every resumption."""
+        try:
+            starts: list[dict[str, Any]] = json.loads(self.about.read_bytes())["starts"]
+        except (OSError, ValueError, KeyError):
+            return []
+        return starts
 
     def forget_metrics_after(self, images: int) -> None:
         """Drop the lines that a resumed run will write again, and a last line cut short by a crash."""

@@ -1,6 +1,7 @@
-"""The learning rate as a function of images."""
+"""When things happen: the learning rate as a function of images, and intervals of time."""
 
 import math
+import time
 from dataclasses import dataclass
 
 
@@ -16,6 +17,21 @@ class OptimConfig:
     def __post_init__(self) -> None:
         if self.lr <= 0 or not 0 <= self.ramp_down <= 1:
             raise ValueError(f"optim.lr is {self.lr}, optim.ramp_down {self.ramp_down}; wanted lr > 0, 0 <= share <= 1")
+
+
+class Interval:
+    """A span of wall-clock time, for what people wait for rather than what decides results."""
+
+    def __init__(self, minutes: float) -> None:
+        self.seconds = 60 * minutes
+        self.restart()
+
+    def restart(self) -> None:
+        self.began = time.monotonic()
+
+    def over(self) -> bool:
+        """Whether it has passed since the last restart; never, for 0 minutes."""
+        return 0 < self.seconds <= time.monotonic() - self.began
 
 
 def learning_rate(config: OptimConfig, images: int, total: int) -> float:

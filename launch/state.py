@@ -33,6 +33,8 @@ class TrainConfig:
     log_every_images: int = 1000
     validate_every_images: int = 10_000
     checkpoint_every_images: int = 10_000
+    checkpoint_every_minutes: float = 10.0
+    """Also after so many minutes, so that a slow machine loses no more; 0 for never."""
     keep_checkpoints: int = 2
     """The newest ones that are kept."""
 
@@ -46,8 +48,9 @@ class TrainConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; wanted at least 1")
-        if self.keep_checkpoints < 1 or self.ema_half_life_images < 0:
-            raise ValueError("train.keep_checkpoints must be at least 1 and train.ema_half_life_images not negative")
+        for name, least in (("keep_checkpoints", 1), ("ema_half_life_images", 0), ("checkpoint_every_minutes", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"train.{name} is {getattr(self, name)}; wanted at least {least}")
 
 
 class TrainState:

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from PIL import Image
+
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 3.0
+INIT_TIMEOUT_S = 30.0  # by default W&B tries for 90 seconds
 FLUSH_S = 1  # at most so many seconds of metrics are lost when a run is killed
 
 
@@ -36,22 +39,8 @@ class Tracker:
         self.run: Any = None
         if config.mode == "off":
             return
-        import wandb
-
-        mode = usable_mode(config.mode)
         self.id = run_id or secrets.token_hex(4)
-        self.run = wandb.init(
-            mode=mode,
-            project=config.project,
-            name=config.name or run_path.name,
-            group=config.group or None,
-            dir=run_path,
-            id=self.id,
-            resume="allow",
-            config=run_config,
-            allow_val_change=True,
-            settings=wandb.Settings(silent=True, console="off", x_transaction_log_flush_interval=FLUSH_S),
-        )
+        self.run = start_run(config, run_path, run_config, self.id)
         # The clock is images. W&B's own step would drop what a resumed run logs again.
         self.run.define_metric("*", step_metric="images")
 
@@ -59,28 +48,70 @@ class Tracker:
         if self.run is not None:
             self.run.log(metrics)
 
+    def log_picture(self, images: int, name: str, picture: Image.Image) -> None:
+        if self.run is not None:
+            import wandb
+
+            self.run.log({"images": images, name: wandb.Image(picture)})
+
     def finish(self, exit_code: int = 0) -> None:
         if self.run is not None:
             self.run.finish(exit_code=exit_code)
 
 
-def usable_mode(mode: Literal["online", "offline"]) -> Literal["online", "offline"]:
-    """`online` where a key and the server are at hand, else `offline` with the reason in the log."""
-    if mode == "offline":
-        return mode
+def start_run(config: WandbConfig, run_path: Path, run_config: dict[str, Any], run_id: str) -> Any:
+    """Start or resume a W&B run; offline where the server does not answer in time."""
     import wandb
 
-    settings = wandb.setup().settings
-    address = urlsplit(settings.base_url)
-    if not has_key(address.hostname or ""):
+    def init(mode: Literal["online", "offline"]) -> Any:
+        return wandb.init(
+            mode=mode,
+            project=config.project,
+            name=config.name or run_path.name,
+            group=config.group or None,
+            dir=run_path,
+            id=run_id,
+            resume="allow",
+            config=run_config,
+            allow_val_change=True,
+            settings=wandb.Settings(
+                silent=True, console="off", init_timeout=INIT_TIMEOUT_S, x_transaction_log_flush_interval=FLUSH_S
+            ),
+        )
+
+    mode = usable_mode(config.mode)
+    try:
+        return init(mode)
+    except wandb.Error as error:
+        if mode == "offline":
+            raise
+        log.warning("W&B: %s, so this run is tracked offline", error)
+        wandb.teardown()  # its service still holds the run id of the failed start
+        return init("offline")
+
+
+def usable_mode(mode: str) -> Literal["online", "offline"]:
+    """`online` where a key and the server are at hand, else `offline` with the reason in the log."""
+    if mode == "offline":
+        return "offline"
+    host, port = server_address()
+    if not has_key(host):
         log.warning("W&B: no key (set WANDB_API_KEY, or run `wandb login`), so this run is tracked offline")
         return "offline"
     try:
-        socket.create_connection((address.hostname, address.port or 443), CONNECT_TIMEOUT_S).close()
+        socket.create_connection((host, port), CONNECT_TIMEOUT_S).close()
     except OSError as error:
-        log.warning("W&B: %s cannot be reached (%s), so this run is tracked offline", address.hostname, error)
+        log.warning("W&B: %s cannot be reached (%s), so this run is tracked offline", host, error)
         return "offline"
     return "online"
+
+
+def server_address() -> tuple[str, int]:
+    """Host and port of the W&B server that the environment and W&B's own settings name."""
+    import wandb
+
+    address = urlsplit(wandb.setup().settings.base_url)
+    return address.hostname or "", address.port or (80 if address.scheme == "http" else 443)
 
 
 def has_key(host: str) -> bool:

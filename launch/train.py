@@ -11,21 +11,24 @@ import torch
 from launch.checkpoint import load_latest, save_checkpoint
 from launch.config import RunConfig, parse_config, refuse_change, to_dict
 from launch.denoiser import load_weights
-from launch.evaluate import evaluate, mean_of
+from launch.evaluate import evaluate, mean_of, score_picture
 from launch.objective import choose_loss
 from launch.report import Report, talk
 from launch.run_dir import RunDir, plain
-from launch.schedule import learning_rate
+from launch.schedule import Interval, learning_rate
 from launch.state import TrainState
+from launch.stopping import StopRequest
 from launch.tracking import Tracker
 from launch.world import World, run_in_world
 from model.losses import annealed_gamma, loss_at
+from model.tiling import denoise_tiled
 from pipeline.corruptions.camera import to_srgb
-from pipeline.errors import run_verb
+from pipeline.errors import BadInput, run_verb
 from pipeline.gallery import Gallery
 from pipeline.loader import BatchShare, load_pairs
 from pipeline.order import Order
 from pipeline.pairs import PairDataset
+from pipeline.panel import side_by_side
 from pipeline.reader import ShardSet
 
 log = logging.getLogger(__name__)
@@ -41,10 +44,13 @@ def train(config: RunConfig, world: World) -> None:
     gallery = Gallery(Path(config.data.validation), config.data.validation_pictures) if config.data.validation else None
     state = TrainState(config.network, config.train, config.seed, world)
     run = RunDir(Path(config.run))
-    tracker_id = resume(run, config, state)
+    tracker_id = resume(run, config, shards, state)
     tracker = open_run(run, config, shards, state, tracker_id) if world.first else None
-    report = Report(run, tracker, start=state.images, total=config.train.images, every=config.train.log_every_images)
+    every = config.train.log_every_images
+    report = Report(world, run, tracker, start=state.images, total=config.train.images, every=every)
 
+    stop = StopRequest(world)
+    saving = Interval(config.train.checkpoint_every_minutes)
     pin_memory = world.device.type == "cuda"
     pairs = load_pairs(dataset, share, config.loader, start=state.images, pin_memory=pin_memory)
     while state.images < config.train.images:
@@ -54,14 +60,19 @@ def train(config: RunConfig, world: World) -> None:
         loss = state.step(batch, lr, loss_at(loss_name, gamma))
         report.step(state.images, loss=loss, lr=lr, data_wait_s=waited_s)
 
-        done = state.images >= config.train.images
+        done, stopped = state.images >= config.train.images, stop.agreed()
         if gallery and (done or due(state, config.train.validate_every_images)):
             validate(state, gallery, config, report)
-        if world.first and (done or due(state, config.train.checkpoint_every_images)):
-            save(run, state, config, tracker)
+        if world.first and (done or stopped or saving.over() or due(state, config.train.checkpoint_every_images)):
+            save(run, state, config, shards, tracker)
+            saving.restart()
+        if stopped and not done:
+            log.info("%s: stopped at %d images; run the same command again to go on", stopped, state.images)
+            break
     report.close()
     if tracker:
         tracker.finish()
+        run.release()
         log.info("done: %d images; %s", state.images, run.path)
 
 
@@ -74,13 +85,16 @@ def validate(state: TrainState, gallery: Gallery, config: RunConfig, report: Rep
     """Measure the averaged network on clean pictures; every rank does its share."""
 
     def denoise(noisy: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad(), state.autocast:
-            denoised = state.ema_net(noisy[None].to(state.world.device))[0].cpu()
+        with state.autocast:
+            denoised = denoise_tiled(state.ema_net, noisy.to(state.world.device)).cpu()
         return to_srgb(denoised) if config.corruption.law.linear else denoised
 
-    scores = mean_of(evaluate(denoise, gallery, config.corruption.at_test_strength(), state.world))
+    corruption = config.corruption.at_test_strength()
+    scores = mean_of(evaluate(denoise, gallery, corruption, state.world))
     report.metrics(state.images, {f"val/{name}": value for name, value in scores.items()})
     if state.world.first:
+        _, views = score_picture(denoise, gallery, gallery.names[0], corruption)
+        report.picture(state.images, "val/picture", side_by_side(views))
         log.info(
             "%9d images  validation: noisy %.2f dB, denoised %.2f dB, SSIM %.4f",
             *(state.images, scores["psnr_noisy_db"], scores["psnr_db"], scores["ssim"]),
@@ -88,11 +102,22 @@ def validate(state: TrainState, gallery: Gallery, config: RunConfig, report: Rep
     report.pause()
 
 
-def resume(run: RunDir, config: RunConfig, state: TrainState) -> str:
-    """Bring the state to the run's newest whole checkpoint. Returns its W&B run id, empty for a new run."""
+def resume(run: RunDir, config: RunConfig, shards: ShardSet, state: TrainState) -> str:
+    """Bring the state to the run's newest whole checkpoint. Returns its W&B run id, empty for a new run.
+
+    Raises BadInput where the configuration or the data is not that of the run.
+    """
     document = load_latest(run)
     if document is None:
         return ""
+    if document["data_sha256"] != shards.index.samples_sha256:
+        raise BadInput(
+            "this run was trained on other data",
+            where=config.data.train,
+            got=f"samples.npy of SHA-256 {shards.index.samples_sha256[:16]}",
+            wanted=f"{document['data_sha256'][:16]}, as when the run began",
+            todo="name the set it was trained on, or start another run with --run",
+        )
     for difference in refuse_change(document["config"], config, run.path):
         log.info("changed since the last start: %s", difference)
     load_weights(state.net, document["network"], run.path)
@@ -103,7 +128,7 @@ def resume(run: RunDir, config: RunConfig, state: TrainState) -> str:
 
 def open_run(run: RunDir, config: RunConfig, shards: ShardSet, state: TrainState, tracker_id: str) -> Tracker:
     """Rank 0's part of a start: folders, the run's account of itself, tracking, and a line on what will happen."""
-    run.create()
+    run.claim()
     facts: dict[str, Any] = {
         "data": {"train": str(shards.folder.resolve()), "samples_sha256": shards.index.samples_sha256},
         "world": {
@@ -125,10 +150,12 @@ def open_run(run: RunDir, config: RunConfig, shards: ShardSet, state: TrainState
     return Tracker(config.wandb, run.path, to_dict(config), tracker_id)
 
 
-def save(run: RunDir, state: TrainState, config: RunConfig, tracker: Tracker | None) -> None:
+def save(run: RunDir, state: TrainState, config: RunConfig, shards: ShardSet, tracker: Tracker | None) -> None:
+    """Write a checkpoint: the state, and what a resumption must find unchanged."""
     document = {
         **state.state_dict(),
         "config": plain(to_dict(config)),
+        "data_sha256": shards.index.samples_sha256,
         "wandb_id": tracker.id if tracker else "",
     }
     save_checkpoint(run, document, config.train.keep_checkpoints)

@@ -27,8 +27,6 @@ class World:
 
     rank: int
     size: int
-    local_size: int
-    """Ranks on this machine."""
     device: torch.device
 
     @property
@@ -50,14 +48,6 @@ class World:
             value = value.clone()
             dist.all_reduce(value)
         return value
-
-    def share(self, value: T) -> T:
-        """Rank 0's value, on every rank."""
-        return self.gather(value)[0]
-
-    def barrier(self) -> None:
-        if self.size > 1:
-            dist.barrier()
 
 
 def run_in_world(run: Callable[[World], None]) -> None:
@@ -89,13 +79,13 @@ def join_world() -> World:
         torch.cuda.set_device(device)
     else:
         device = torch.device("cpu")
-        # torchrun sets OMP_NUM_THREADS=1 where it is unset, which would leave most cores idle.
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_size))
+        if os.environ.get("OMP_NUM_THREADS", "1") == "1":  # unset, or set by torchrun, which would idle most cores
+            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_size))
         keep_freed_memory()
     if size > 1:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=TIMEOUT)
-    return World(rank, size, local_size, device)
+    return World(rank, size, device)
 
 
 def keep_freed_memory() -> None:

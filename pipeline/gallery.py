@@ -1,7 +1,5 @@
 """Clean pictures by name, from a folder or a shard set: what denoisers are looked at and measured on."""
 
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -18,21 +16,20 @@ from pipeline.sources import list_pictures
 TEST_NOISE_SEED = 0  # the test noise of a picture is a constant of this project, not of a run
 
 
-@dataclass(frozen=True)
 class Gallery:
-    """The first `limit` pictures (0: all) of a folder, sorted by name, or of a shard set, in its shuffled order."""
+    """The first `limit` pictures (0: all) of a folder, sorted by name, or of a shard set, in its shuffled order.
 
-    path: Path
-    limit: int = 0
+    Their names are known from the start, before any is decoded. Raises BadInput where there is no picture.
+    """
 
-    @cached_property
-    def names(self) -> list[str]:
-        """The pictures' names, known before any is decoded. Raises BadInput where there is no picture."""
+    def __init__(self, path: Path, limit: int = 0) -> None:
+        self.path = path
+        self._shards = ShardSet(path) if (path / INDEX).exists() else None
         if self._shards:
             names = [f"{sample:09d}" for sample in range(len(self._shards))]
         else:
-            names = [file.name for file in list_pictures([self.path])]
-        return names[: self.limit or None]
+            names = [file.name for file in list_pictures([path])]
+        self.names = names[: limit or None]
 
     def clean(self, name: str) -> Tensor:
         """A picture as (3, H, W) float32 in [0, 1]; greyscale is repeated."""
@@ -48,7 +45,3 @@ class Gallery:
     def noisy(self, name: str, clean: Tensor, corruption: CorruptionConfig) -> Tensor:
         """The picture under test noise, keyed by its name: equal in every run, machine and number of ranks."""
         return corrupt(clean, corruption, name_generator(TEST_NOISE_SEED, name))
-
-    @cached_property
-    def _shards(self) -> ShardSet | None:
-        return ShardSet(self.path) if (self.path / INDEX).exists() else None

@@ -80,7 +80,8 @@ class Index:
             "shardlist": [
                 {
                     "url": shard.name,
-                    "nsamples": shard.samples,
+                    "nsamples": shard.samples,  # as wids spells it
+                    "samples": shard.samples,
                     "filesize": shard.bytes,
                     "sha256": shard.sha256,
                     "idx_sha256": shard.idx_sha256,

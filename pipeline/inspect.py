@@ -59,7 +59,7 @@ def open_dataset(folder: Path, config: Path) -> PairDataset:
     try:
         document = yaml.safe_load(config.read_text()) or {}
         ours = {name: document[name] for name in ("seed", *sections) if name in document}
-        parsed = parser.instantiate_classes(parser.parse_object(ours))
+        parsed = parser.instantiate(parser.parse_object(ours))
     except (OSError, yaml.YAMLError, jsonargparse.ArgumentError, ValueError) as error:
         raise BadInput("the configuration cannot be read", config, str(error), "a file that n2n train reads") from error
     shards = ShardSet(folder)

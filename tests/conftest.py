@@ -27,6 +27,11 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture
+def child_environment() -> dict[str, str]:
+    return environment()
+
+
+@pytest.fixture
 def run_verb(tmp_path: Path) -> Run:
     """Run `python -m MODULE ARGUMENTS...` in an empty folder, or on several ranks with `ranks=N`."""
 
@@ -84,3 +89,33 @@ def flip_bit() -> Callable[[Path, int], None]:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(1)
+
+
+TINY = (
+    "--pairs.crop=32",
+    "--train.batch=4",
+    "--train.images=24",
+    "--train.precision=float32",
+    "--train.log_every_images=4",
+    "--train.checkpoint_every_images=8",
+    "--train.validate_every_images=12",
+    "--loader.workers=1",
+    "--wandb.mode=off",
+    "--data.validation_pictures=3",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny(shards: Path, pictures: Path) -> tuple[str, ...]:
+    """Options of a training of six steps on the small set; later options override earlier ones."""
+    return (f"--data.train={shards}", f"--data.validation={pictures}", *TINY)
+
+
+@pytest.fixture(scope="session")
+def trained(tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished tiny run of one process, not to be changed by tests."""
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    command = [sys.executable, "-m", "launch.train", "--run", str(folder), *tiny]
+    done = subprocess.run(command, cwd=folder.parent, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder

@@ -50,6 +50,11 @@ def impulses(p: float) -> Tensor:
     return torch.where(hit, torch.rand(N, generator=g), torch.tensor(CLEAN))
 
 
+def test_l2_is_a_sum_and_its_number() -> None:
+    loss = l2(torch.tensor([1.0, 2.0, 5.0]), torch.tensor([1.0, 0.0, 2.0]))
+    assert (float(loss.total), loss.elements) == (13.0, 3)
+
+
 def test_l2_finds_the_mean_and_l1_does_not() -> None:
     values = photons()
     assert abs(fit(l2, values) - CLEAN) < 5 * float(values.std()) / N**0.5

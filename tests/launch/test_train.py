@@ -1,0 +1,242 @@
+"""Training with real processes: ranks, resumption, failure."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipeline.reader import ShardSet
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_times(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in line.items() if not name.startswith("time/")} for line in lines]
+
+
+def final(run: Path, name: str = "000000000024.pt") -> dict[str, Any]:
+    document: dict[str, Any] = torch.load(run / "checkpoints" / name, weights_only=True)
+    return document
+
+
+def largest_difference(one: dict[str, Any], other: dict[str, Any], part: str) -> float:
+    return max(float((one[part][name] - other[part][name]).abs().max()) for name in one[part])
+
+
+def test_a_run_explains_itself(trained: Path, shards: Path) -> None:
+    about = json.loads((trained / "about.json").read_text())["starts"][0]
+    assert about["data"]["samples_sha256"] == ShardSet(shards).index.samples_sha256
+    assert {"command", "git", "versions", "world"} <= about.keys()
+    assert "crop: 32" in (trained / "config.yaml").read_text()
+    lines = metrics(trained)
+    assert [line["images"] for line in lines if "train/loss" in line] == [4, 8, 12, 16, 20, 24]
+    assert {"time/data_wait_s", "time/images_per_s", "train/lr"} <= lines[0].keys()
+    assert [line["images"] for line in lines if "val/psnr_db" in line] == [12, 24]
+    assert sorted(path.name for path in (trained / "pictures").iterdir()) == ["000000000012.png", "000000000024.png"]
+
+
+def test_a_checkpoint_is_tensors_and_numbers(trained: Path) -> None:
+    document = final(trained)
+    assert document["images"] == 24
+    assert {"network", "ema", "optimizer", "config", "wandb_id"} <= document.keys()
+    assert sorted(path.name for path in (trained / "checkpoints").iterdir()) == [
+        "000000000016.pt",
+        "000000000024.pt",
+    ]
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_ranks_change_results_by_rounding_alone(
+    run_verb: Any, tiny: tuple[str, ...], trained: Path, tmp_path: Path, ranks: int
+) -> None:
+    done = run_verb("launch.train", f"run={tmp_path / 'run'}", *tiny, ranks=ranks)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("done: 24 images") == 1, "rank 0 alone talks"
+    one, several = final(trained), final(tmp_path / "run")
+    # Adam divides by the gradient's size, so rounding moves the few weights with tiny gradients furthest; other
+    # data or another division of the loss would move all of them by up to 6e-3, the sum of the rates.
+    assert largest_difference(one, several, "network") < 2e-4
+    assert largest_difference(one, several, "ema") < 2e-4
+    losses = [
+        [line["train/loss"] for line in metrics(run) if "train/loss" in line] for run in (trained, tmp_path / "run")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    validation = [[line for line in metrics(run) if "val/psnr_db" in line] for run in (trained, tmp_path / "run")]
+    assert [line["images"] for line in validation[0]] == [line["images"] for line in validation[1]]
+    assert validation[0][-1]["val/psnr_db"] == pytest.approx(validation[1][-1]["val/psnr_db"], abs=1e-2)
+    assert validation[0][-1]["val/psnr_noisy_db"] == pytest.approx(validation[1][-1]["val/psnr_noisy_db"], abs=1e-12)
+
+
+def test_killed_and_run_again_equals_never_killed(
+    run_verb: Any, tiny: tuple[str, ...], trained: Path, tmp_path: Path, child_environment: dict[str, str]
+) -> None:
+    """SIGKILL after the first checkpoint; then the same command, with other workers; bit for bit."""
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "launch.train", "--run", str(run), *tiny]
+    child = subprocess.Popen(
+        command, cwd=tmp_path, env=child_environment, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    first = run / "checkpoints" / "000000000008.pt"
+    while not first.exists():
+        assert child.poll() is None, "ended before its first checkpoint"
+        time.sleep(0.005)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    assert not (run / "checkpoints" / "000000000024.pt").exists(), "finished before it was killed"
+
+    done = run_verb("launch.train", "--run", run, *tiny, "--loader.workers=0")
+    assert done.returncode == 0, done.stderr
+    assert "resuming" in done.stderr
+    whole, resumed = final(trained), final(run)
+    assert largest_difference(whole, resumed, "network") == 0
+    assert largest_difference(whole, resumed, "ema") == 0
+    for number, state in whole["optimizer"]["state"].items():
+        assert all(torch.equal(state[name], resumed["optimizer"]["state"][number][name]) for name in state)
+    assert without_times(metrics(run)) == without_times(metrics(trained))
+
+
+def test_a_finished_run_has_nothing_to_do(run_verb: Any, tiny: tuple[str, ...], trained: Path) -> None:
+    before = (trained / "metrics.jsonl").read_bytes()
+    done = run_verb("launch.train", "--run", trained, *tiny)
+    assert done.returncode == 0, done.stderr
+    assert (trained / "metrics.jsonl").read_bytes() == before
+
+
+def test_another_configuration_is_refused(run_verb: Any, tiny: tuple[str, ...], trained: Path) -> None:
+    done = run_verb("launch.train", "--run", trained, *tiny, "--optim.lr=0.5")
+    assert done.returncode == 2
+    assert "optim.lr: 0.001 -> 0.5" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_other_data_is_refused(run_verb: Any, tiny: tuple[str, ...], trained: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "in" / "other.png")
+    assert run_verb("pipeline.shard", "in", "--out", "other").returncode == 0
+    done = run_verb("launch.train", "--run", trained, *tiny, "--data.train=other")
+    assert done.returncode == 2
+    assert "trained on other data" in done.stderr
+
+
+def test_a_missing_validation_set_is_told_at_the_start(run_verb: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
+    done = run_verb("launch.train", "--run", tmp_path / "run", *tiny, "--data.validation=none")
+    assert done.returncode == 2
+    assert "no such folder" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_stops_quietly(tiny: tuple[str, ...], tmp_path: Path, child_environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "launch.train", "--run", "run", *tiny, "--train.images=100000"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=child_environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as child:
+        while not (tmp_path / "run" / "checkpoints" / "000000000008.pt").exists():
+            assert child.poll() is None, "ended before its first checkpoint"
+            time.sleep(0.01)
+        os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to the whole group, workers too
+        _, errors = child.communicate(timeout=60)
+    assert child.returncode == 130, errors
+    assert "run the same command again" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_cut_checkpoint_gives_way_to_the_one_before(
+    run_verb: Any, tiny: tuple[str, ...], tmp_path: Path, trained: Path
+) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    newest = run / "checkpoints" / "000000000024.pt"
+    newest.write_bytes(newest.read_bytes()[:100_000])
+    done = run_verb("launch.train", "--run", run, *tiny)
+    assert done.returncode == 0, done.stderr
+    assert "passing over a checkpoint" in done.stderr
+    assert "resuming" in done.stderr
+    assert largest_difference(final(trained), final(run), "network") == 0
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_step(run_verb: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = run_verb("launch.train", "--run", run, *tiny, "--optim.lr=1e12", "--train.checkpoint_every_images=4")
+    assert done.returncode == 2
+    assert "the loss is not finite" in done.stderr
+    newest = sorted((run / "checkpoints").iterdir())[-1].name
+    assert all(torch.isfinite(tensor).all() for tensor in final(run, newest)["network"].values())
+
+
+def test_a_batch_that_ranks_do_not_divide_is_told_once(run_verb: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
+    done = run_verb("launch.train", f"run={tmp_path / 'run'}", *tiny, "--train.batch=5", ranks=2)
+    assert done.returncode != 0
+    assert done.stderr.count("does not divide over the ranks") == 1
+    assert "exitcode  : 2" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_rank_s_fault_stops_all_with_its_message(
+    run_verb: Any, tiny: tuple[str, ...], own_shards: Path, flip_bit: Callable[[Path, int], None], tmp_path: Path
+) -> None:
+    opened = ShardSet(own_shards)
+    row = opened.table[0]
+    flip_bit(own_shards / opened.index.shards[int(row["shard"])].name, int(row["offset"]) + 60)
+    began = time.monotonic()
+    done = run_verb("launch.train", f"run={tmp_path / 'run'}", *tiny, f"--data.train={own_shards}", ranks=2)
+    assert done.returncode != 0
+    assert done.stderr.count("a damaged sample") == 1
+    assert "sample 0 (" in done.stderr
+    assert "of 2: a damaged sample" in done.stderr
+    assert time.monotonic() - began < 120, "the other rank must not wait for its time-out"
+
+
+def test_training_denoises(run_verb: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
+    """A learning test: 800 small pairs of noisy views take at least 3 dB of noise away."""
+    options = ("--train.images=800", "--train.validate_every_images=800", "--train.log_every_images=200")
+    done = run_verb("launch.train", f"run={tmp_path / 'run'}", *tiny, *options, "--train.checkpoint_every_images=800")
+    assert done.returncode == 0, done.stderr
+    last = [line for line in metrics(tmp_path / "run") if "val/psnr_db" in line][-1]
+    assert last["val/psnr_db"] > last["val/psnr_noisy_db"] + 3
+
+
+def test_offline_tracking_has_the_same_numbers(
+    run_verb: Any, tiny: tuple[str, ...], tmp_path: Path, child_environment: dict[str, str]
+) -> None:
+    """A real offline W&B run, read back with W&B's own inspector; `online` goes there by itself without a key."""
+    run = tmp_path / "run"
+    done = run_verb("launch.train", "--run", run, *tiny, "--wandb.mode=online")
+    assert done.returncode == 0, done.stderr
+    assert "tracked offline" in done.stderr
+    (record,) = (run / "wandb").glob("offline-run-*/*.wandb")
+    inspect = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(record)]
+    read = subprocess.run(inspect, env=child_environment, capture_output=True, text=True, check=True)
+    history = [
+        json.loads(line)["history"] for line in read.stdout.splitlines() if json.loads(line)["type"] == "history"
+    ]
+    losses = [row["item"]["train/loss"] for row in history if "train/loss" in row["item"]]
+    assert losses == [line["train/loss"] for line in metrics(run) if "train/loss" in line]
+    assert final(run)["wandb_id"] == record.stem.removeprefix("run-")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_trains_on_the_same_pairs(
+    run_verb: Any, tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first loss, before any step, agrees with the CPU's to the rounding of its convolutions."""
+    firsts = []
+    for devices in ("0", ""):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
+        done = run_verb("launch.train", f"run={tmp_path / ('gpu' + devices)}", *tiny)
+        assert done.returncode == 0, done.stderr
+        firsts.append(metrics(tmp_path / ("gpu" + devices))[0]["train/loss"])
+    assert firsts[0] == pytest.approx(firsts[1], rel=1e-3)
