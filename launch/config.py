@@ -14,6 +14,7 @@ import jsonargparse
 from launch.schedule import OptimConfig
 from launch.state import TrainConfig
 from launch.tracking import WandbConfig
+from model.losses import LossConfig
 from model.unet import UNetConfig
 from pipeline.corruption import CorruptionConfig
 from pipeline.errors import BadInput
@@ -44,6 +45,7 @@ class RunConfig:
     """Of the network's first weights, the order of samples, crops and noise."""
     pairs: PairsConfig = field(default_factory=PairsConfig)
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     network: UNetConfig = field(default_factory=UNetConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -102,7 +104,8 @@ def parse_config(arguments: list[str] | None = None) -> RunConfig:
         parsed = parser.instantiate(parser.parse_args(spelled_out(sys.argv[1:] if arguments is None else arguments)))
     except ValueError as error:  # from a component's own check of its values
         parser.error(str(error), error)
-    return RunConfig(**{field.name: parsed[field.name] for field in dataclasses.fields(RunConfig)})
+    config = RunConfig(**{field.name: parsed[field.name] for field in dataclasses.fields(RunConfig)})
+    return dataclasses.replace(config, corruption=config.corruption.settled())
 
 
 def spelled_out(arguments: list[str]) -> list[str]:
@@ -133,7 +136,8 @@ def refuse_change(saved: Mapping[str, Any], config: RunConfig, run: Path) -> lis
 
     Returns the harmless differences, a line each; raises BadInput where others would make it another run.
     """
-    before, now = flatten(saved), flatten(to_dict(config))
+    defaults = RunConfig(run="", data=DataConfig(train=""))  # for options that were not there yet
+    before, now = flatten(to_dict(defaults)) | flatten(saved), flatten(to_dict(config))
     changed = [name for name in sorted(before | now) if before.get(name) != now.get(name)]
     lines = {name: f"{name}: {before.get(name)} -> {now.get(name)}" for name in changed}
     harmful = [line for name, line in lines.items() if name not in HARMLESS]

@@ -9,13 +9,17 @@ from launch.checkpoint import load_checkpoint, load_latest
 from launch.run_dir import existing_run
 from model.tiling import denoise_tiled
 from model.unet import UNet, UNetConfig
+from pipeline.corruptions.camera import to_srgb
+from pipeline.corruptions.registry import LAWS
 from pipeline.errors import BadInput
 
 
 class Denoiser:
     """Noisy pictures in, denoised ones out: `Denoiser.load("runs/first")(noisy)`."""
 
-    def __init__(self, net: UNet, device: torch.device | None = None) -> None:
+    def __init__(self, net: UNet, device: torch.device | None = None, *, linear: bool = False) -> None:
+        """`linear` says that the network puts out linear light, as it does behind camera noise."""
+        self.linear = linear
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net = net.eval().to(self.device).to(memory_format=torch.channels_last)
 
@@ -31,12 +35,13 @@ class Denoiser:
             raise BadInput("the run has no checkpoint yet", path, "none", "at least one", "train on, or name another")
         net = UNet(UNetConfig(**document["config"]["network"]))
         load_weights(net, document["ema"], path)
-        return cls(net)
+        return cls(net, linear=LAWS[document["config"]["corruption"]["name"]].linear)
 
     @torch.no_grad()
     def __call__(self, noisy: Tensor) -> Tensor:
-        """Denoise (3, H, W) in [0, 1], of any size; the result is on the CPU, unclipped."""
-        return denoise_tiled(self.net, noisy.to(self.device)).cpu()
+        """Denoise (3, H, W) in [0, 1], of any size; the result is on the CPU, encoded as `noisy` is, unclipped."""
+        denoised = denoise_tiled(self.net, noisy.to(self.device)).cpu()
+        return to_srgb(denoised) if self.linear else denoised
 
 
 def load_weights(net: UNet, weights: dict[str, Tensor], where: Path) -> None:

@@ -8,7 +8,7 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -24,6 +24,15 @@ from pipeline.corruption import PUBLISHED_TEST, CorruptionConfig
 from pipeline.errors import BadInput, run_verb
 from pipeline.gallery import Gallery
 from pipeline.panel import save_png, side_by_side
+
+STRENGTHS = {
+    "sigma_255": "gaussian, brown: standard deviation in 8-bit units",
+    "bandwidth_px": "brown: standard deviation of the blur in pixels",
+    "photons": "poisson: expected count at white",
+    "electrons": "camera, camera_text: photo-electrons at white",
+    "read_noise_e": "camera, camera_text: standard deviation of the read noise in electrons",
+    "p": "bernoulli, impulse: share of lost pixels; text, camera_text: of pixels written over",
+}
 
 
 @dataclass(frozen=True)
@@ -102,22 +111,29 @@ def save_scores(scores: list[Score], path: Path) -> None:
         file.write(json.dumps(document, indent=1).encode() + b"\n")
 
 
+def asked_corruption(options: argparse.Namespace) -> CorruptionConfig:
+    """The corruption asked for, at the strengths asked for. Raises BadInput where it has none such."""
+    asked = {name: getattr(options, name) for name in STRENGTHS if getattr(options, name) is not None}
+    try:
+        return replace(PUBLISHED_TEST[options.corruption], **asked)
+    except ValueError as error:
+        raise BadInput("the test noise cannot be had", "the command line", str(error)) from error
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="n2n evaluate", description="Measure a denoiser on clean pictures.")
     parser.add_argument("run", help="folder of a run, or a checkpoint")
     parser.add_argument("--images", type=Path, required=True, help="folder of clean pictures, or a shard set")
     parser.add_argument("--corruption", choices=sorted(PUBLISHED_TEST), default="gaussian", help="the test noise")
-    parser.add_argument("--sigma-255", type=float, help="its strength in 8-bit units (default: as published, 25)")
+    for option, meaning in STRENGTHS.items():
+        parser.add_argument(f"--{option.replace('_', '-')}", type=float, help=f"{meaning} (default: as published)")
     parser.add_argument("--limit", type=int, default=0, help="only the first pictures (default: all)")
     parser.add_argument("--json", type=Path, help="file for the scores")
     parser.add_argument("--pictures", type=Path, help="folder for pictures: noisy, denoised and clean side by side")
     options = parser.parse_args(arguments)
-    if options.limit < 0 or (options.sigma_255 or 0) < 0:
-        got = f"--limit {options.limit} --sigma-255 {options.sigma_255}"
-        raise BadInput("an option is negative", "the command line", got, "at least 0")
-    corruption = PUBLISHED_TEST[options.corruption]
-    if options.sigma_255 is not None:
-        corruption = CorruptionConfig(name=options.corruption, sigma_255=options.sigma_255)
+    if options.limit < 0:
+        raise BadInput("an option is negative", "the command line", f"--limit {options.limit}", "at least 0")
+    corruption = asked_corruption(options)
     denoiser = Denoiser.load(options.run)
     gallery = Gallery(options.images, options.limit)
     scores = []

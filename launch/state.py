@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,10 +12,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from launch.world import World
 from model.ema import ema_weight, update_ema
-from model.losses import l2
+from model.losses import LossSum, l2
 from model.unet import UNet, UNetConfig
 from pipeline.errors import BadInput
-from pipeline.pairs import Pair
+from pipeline.pairs import MaskedPair, Pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,17 +70,18 @@ class TrainState:
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=0.0, betas=(0.9, 0.99), eps=1e-8, fused=True)
         self.parallel = DistributedDataParallel(self.net) if world.size > 1 else self.net
 
-    def step(self, pair: Pair, lr: float) -> Tensor:
+    def step(self, pair: Pair | MaskedPair, lr: float, loss: Callable[..., LossSum] = l2) -> Tensor:
         """Forward, backward, all-reduce, Adam, average; moves the clock. Returns this rank's mean loss.
+
+        `loss` takes what the network puts out, the target, and of a masked pair the weight, if it wants it.
 
         Raises BadInput before the optimiser is touched where the loss or a gradient is not finite, on every rank.
         """
         source = pair.source.to(self.world.device, memory_format=torch.channels_last, non_blocking=True)
-        target = pair.target.to(self.world.device, non_blocking=True)
+        wanted = [part.to(self.world.device, non_blocking=True) for part in pair[1:]]
         with self.autocast:
             denoised = self.parallel(source)
-        loss = l2(denoised, target)
-        mean = loss.total / loss.elements  # DDP averages gradients over ranks, which all have as many
+        mean = self.mean_loss(loss(denoised, *wanted))
         self.optimizer.zero_grad(set_to_none=True)
         mean.backward()  # type: ignore[no-untyped-call]
         self.refuse_non_finite(mean)
@@ -90,6 +92,13 @@ class TrainState:
         weight = ema_weight(self.images, self.config.batch, self.config.ema_half_life_images)
         update_ema(self.ema_net, self.net, weight)
         return mean.detach()
+
+    def mean_loss(self, loss: LossSum) -> Tensor:
+        """A loss divided so that DDP's average over the ranks is the sum over all ranks by the elements of all."""
+        if isinstance(loss.elements, int):
+            return loss.total / loss.elements  # every rank has as many
+        everywhere = self.world.sum(loss.elements).clamp(min=1)  # a batch may have lost every pixel
+        return loss.total * (self.world.size / everywhere).to(loss.total.dtype)
 
     def refuse_non_finite(self, loss: Tensor) -> None:
         """Stop on the gradient's norm: after the all-reduce it is the same on all ranks, so all stop together."""

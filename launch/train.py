@@ -12,6 +12,7 @@ from launch.checkpoint import load_latest, save_checkpoint
 from launch.config import RunConfig, parse_config, refuse_change, to_dict
 from launch.denoiser import load_weights
 from launch.evaluate import evaluate, mean_of, score_picture
+from launch.objective import choose_loss
 from launch.report import Report, talk
 from launch.run_dir import RunDir, plain
 from launch.schedule import Interval, learning_rate
@@ -19,8 +20,9 @@ from launch.state import TrainState
 from launch.stopping import StopRequest
 from launch.tracking import Tracker
 from launch.world import World, run_in_world
+from model.losses import annealed_gamma, loss_at
 from model.tiling import denoise_tiled
-from pipeline.corruption import PUBLISHED_TEST
+from pipeline.corruptions.camera import to_srgb
 from pipeline.errors import BadInput, run_verb
 from pipeline.gallery import Gallery
 from pipeline.loader import BatchShare, load_pairs
@@ -34,6 +36,7 @@ log = logging.getLogger(__name__)
 
 def train(config: RunConfig, world: World) -> None:
     """Train until `train.images`, from the newest whole checkpoint of the run if there is one."""
+    loss_name = choose_loss(config.loss, config.corruption, config.pairs.target)
     share = BatchShare(config.train.batch, world.rank, world.size)
     shards = ShardSet(Path(config.data.train))
     order = Order(config.seed, shards.samples_per_shard, config.loader.window)
@@ -53,7 +56,8 @@ def train(config: RunConfig, world: World) -> None:
     while state.images < config.train.images:
         batch, waited_s = next(pairs)
         lr = learning_rate(config.optim, state.images, config.train.images)
-        loss = state.step(batch, lr)
+        gamma = annealed_gamma(state.images, config.train.images, config.loss.gamma_floor)
+        loss = state.step(batch, lr, loss_at(loss_name, gamma))
         report.step(state.images, loss=loss, lr=lr, data_wait_s=waited_s)
 
         done, stopped = state.images >= config.train.images, stop.agreed()
@@ -82,9 +86,10 @@ def validate(state: TrainState, gallery: Gallery, config: RunConfig, report: Rep
 
     def denoise(noisy: torch.Tensor) -> torch.Tensor:
         with state.autocast:
-            return denoise_tiled(state.ema_net, noisy.to(state.world.device)).cpu()
+            denoised = denoise_tiled(state.ema_net, noisy.to(state.world.device)).cpu()
+        return to_srgb(denoised) if config.corruption.law.linear else denoised
 
-    corruption = PUBLISHED_TEST[config.corruption.name]
+    corruption = config.corruption.at_test_strength()
     scores = mean_of(evaluate(denoise, gallery, corruption, state.world))
     report.metrics(state.images, {f"val/{name}": value for name, value in scores.items()})
     if state.world.first:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from pipeline.errors import EXIT_BAD_INPUT, BadInput
 
@@ -40,6 +41,13 @@ class World:
         values: list[T | None] = [None] * self.size
         dist.all_gather_object(values, value)
         return values  # type: ignore[return-value]  # every None has been overwritten
+
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum of a tensor over all ranks, on every rank."""
+        if self.size > 1:
+            value = value.clone()
+            dist.all_reduce(value)
+        return value
 
 
 def run_in_world(run: Callable[[World], None]) -> None:

@@ -1,47 +1,142 @@
-"""Corruptions: pure functions of clean pixels, strength and generator. Float32, never clipped, never quantised."""
+"""The corruption of a run, and the views that it makes of clean pictures, one by one or in batches."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
+
+from pipeline.corruptions.camera import SENSORS, to_linear, to_srgb
+from pipeline.corruptions.draws import Generators, Strength, strength
+from pipeline.corruptions.registry import LAWS, Law, Option, Range, Statistic, Strengths, View
+
+PER_UNIT = {"sigma_255": 255.0}  # of the options that are not in the unit of their law
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorruptionConfig:
-    """Which noise the source and the target of a pair get, each its own."""
+    """Which noise source and target get. Options left out are the published ones of the corruption named."""
 
-    name: Literal["gaussian"] = "gaussian"
-    """gaussian: additive and white, its mean is the clean picture."""
-    sigma_255: float | tuple[float, float] = (0.0, 50.0)
-    """Standard deviation in 8-bit units: one value, or the range from which each view draws uniformly."""
+    name: Literal["gaussian", "brown", "poisson", "camera", "bernoulli", "impulse", "text", "camera_text"] = "gaussian"
+    """Each is described in its file under pipeline/corruptions."""
+    sigma_255: Range | None = None
+    """gaussian, brown: standard deviation in 8-bit units, a value or a range; by default [0, 50], brown 25."""
+    bandwidth_px: float | None = None
+    """brown: standard deviation of the blur that the noise has been through, in pixels; by default 2."""
+    photons: Range | None = None
+    """poisson: expected count at white, a value or a range; by default [0.001, 50]."""
+    sensor: Literal["phone", "full_frame"] | None = None
+    """camera, camera_text: preset of the next two; by default phone."""
+    electrons: Range | None = None
+    """camera, camera_text: photo-electrons at white, a value or a range, which is drawn from evenly in stops."""
+    read_noise_e: float | None = None
+    """camera, camera_text: standard deviation of reading a pixel out, in electrons."""
+    p: Range | None = None
+    """bernoulli, impulse: probability that a pixel is lost, by default [0, 0.95]. text, camera_text: share of the
+    pixels that is written over, by default [0, 0.5]."""
 
     def __post_init__(self) -> None:
-        low, high = self.sigma_range_255
-        if not 0 <= low <= high:
-            raise ValueError(f"corruption.sigma_255 is {self.sigma_255}; wanted a value or a range [low, high] >= 0")
+        known = self.settings.keys()
+        for option in (field.name for field in fields(self) if field.name != "name"):
+            if getattr(self, option) is not None and option not in known:
+                raise ValueError(f"corruption.{option} is {getattr(self, option)}, but {self.name} has no such option")
+        for option, rule in self.law.options.items():
+            rule.refuse(option, self.numbers[option])
 
     @property
-    def sigma_range_255(self) -> tuple[float, float]:
-        if isinstance(self.sigma_255, tuple):
-            return self.sigma_255
-        return (self.sigma_255, self.sigma_255)
+    def settings(self) -> dict[str, Range | str]:
+        """Every option that the corruption has, as given or by default."""
+        settings: dict[str, Range | str] = dict(self.numbers)
+        return settings | ({"sensor": self.sensor or "phone"} if "electrons" in settings else {})
+
+    @property
+    def numbers(self) -> dict[str, Range]:
+        """The options of the law, as given or by default."""
+        defaults = {name: option.default for name, option in self.law.options.items()}
+        if "electrons" in defaults:
+            sensor = SENSORS[self.sensor or "phone"]
+            defaults |= {"electrons": sensor.electrons, "read_noise_e": sensor.read_noise_e}
+        given = {name: getattr(self, name) for name in defaults}
+        return {name: default if given[name] is None else given[name] for name, default in defaults.items()}
+
+    def settled(self) -> "CorruptionConfig":
+        """The same with its defaults written out, for a run that says what it was.
+
+        Not done at creation: the parser would take the defaults of one corruption for options given of another.
+        """
+        return replace(self, **self.settings)  # type: ignore[arg-type]  # each is of its field's type
+
+    @property
+    def law(self) -> Law:
+        return LAWS[self.name]
+
+    @property
+    def statistics(self) -> tuple[Statistic, ...]:
+        """Which statistics of a target equal the clean picture, at the strengths configured."""
+        if self.name == "impulse":
+            p = self.numbers["p"]
+            most = p[1] if isinstance(p, tuple) else p
+            return ("mode", "median") if most < 0.5 else ("mode",)  # below, more than half of the values are clean
+        return self.law.statistics
+
+    def at_test_strength(self) -> "CorruptionConfig":
+        """The same with the published fixed strength, or ours where nothing is published."""
+        tests = {name: option.test for name, option in self.law.options.items() if option.test is not None}
+        return replace(self, **tests)  # type: ignore[arg-type]  # the names are those of fields of float
 
 
-PUBLISHED_TEST = {"gaussian": CorruptionConfig(sigma_255=25.0)}  # strengths of Lehtinen et al. 2018, Table 1
+PUBLISHED_TEST = {name: CorruptionConfig(name=name).at_test_strength() for name in LAWS}  # type: ignore[arg-type]
 
 
-def corrupt(clean: Tensor, config: CorruptionConfig, generator: Generator) -> Tensor:
-    """One noisy view of `clean` (..., C, H, W) in [0, 1]: draws its strength, then its noise, from `generator`."""
-    low, high = config.sigma_range_255
-    uniform = float(torch.rand((), generator=generator, dtype=torch.float64))
-    return gaussian(clean, (low + (high - low) * uniform) / 255, generator)
+def draw_strengths(config: CorruptionConfig, generators: Generators) -> Strengths:
+    """The law's numbers: the drawn ones from their ranges in the order of the law's table, constants as they are."""
+    numbers = config.numbers
+    return {name: draw(numbers[name], name, option, generators) for name, option in config.law.options.items()}
 
 
-def gaussian(clean: Tensor, sigma: float, generator: Generator) -> Tensor:
-    """Add white Gaussian noise: mean `clean`, variance sigma**2, so fit for a mean-seeking loss.
+def draw(value: Range, name: str, option: Option, generators: Generators) -> Strength:
+    if option.test is None:
+        assert not isinstance(value, tuple)  # typed and checked: constants are not drawn
+        return value
+    low, high = value if isinstance(value, tuple) else (value, value)
+    # In double precision, as single numbers are, until it meets the pixels: so a batch equals its pictures.
+    drawn = strength(low, high, generators, option.stops) / PER_UNIT.get(name, 1.0)
+    return drawn.float() if isinstance(drawn, Tensor) else drawn
 
-    `sigma` is in the unit of `clean`. Not clipped: clipping a noisy target biases it, by 10/255 at black for
-    sigma 25/255, and the mean of the target is what the network learns. Source: Lehtinen et al. 2018, section 3.1.
+
+def corrupt(clean: Tensor, config: CorruptionConfig, generators: Generators) -> Tensor:
+    """What a network is shown of clean (..., C, H, W) in [0, 1]: strength, then noise, are drawn from the generator.
+
+    Always as encoded in the file, sRGB: a curve over the input biases nothing.
     """
-    return clean + sigma * torch.randn(clean.shape, generator=generator, dtype=clean.dtype)
+    return shown(noisy_view(clean, config, generators), config)
+
+
+def noisy_view(
+    clean: Tensor, config: CorruptionConfig, generators: Generators, strengths: Strengths | None = None
+) -> View:
+    """A noisy view as targets are given, linear where the law is; draws its strengths unless they are given."""
+    return config.law.view(clean, strengths or draw_strengths(config, generators), generators)
+
+
+def two_views(clean: Tensor, config: CorruptionConfig, generators: Generators) -> tuple[View, View]:
+    """Source and target, independent of each other given the strengths.
+
+    In this order from each generator: source strength, source noise, target strength, target noise; the second
+    strength is the first where the law has one a pair.
+    """
+    strengths = draw_strengths(config, generators)
+    source = noisy_view(clean, config, generators, strengths)
+    return source, noisy_view(clean, config, generators, strengths if config.law.per_pair else None)
+
+
+def clean_view(clean: Tensor, config: CorruptionConfig) -> View:
+    """The target without noise, all of it valid."""
+    masked = "masked mean" in config.law.statistics
+    weight = torch.ones_like(clean[..., :1, :, :]) if masked else None
+    return View(to_linear(clean) if config.law.linear else clean, weight)
+
+
+def shown(view: View, config: CorruptionConfig) -> Tensor:
+    """A view's pixels as sRGB: for the network's input, for looking and for metrics."""
+    return to_srgb(view.pixels) if config.law.linear else view.pixels

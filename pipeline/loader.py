@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch.utils.data import DataLoader, Sampler
 
 from pipeline.errors import BadInput
-from pipeline.pairs import Pair, PairDataset
+from pipeline.pairs import MaskedPair, Pair, PairDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class DrawBatches(Sampler[range]):
 
 def load_pairs(
     dataset: PairDataset, share: BatchShare, config: LoaderConfig, *, start: int, pin_memory: bool = False
-) -> Iterator[tuple[Pair, float]]:
+) -> Iterator[tuple[Pair | MaskedPair, float]]:
     """Yield (batch, seconds waited for it) from draw `start` on, for ever.
 
     Raises BadInput where a sample cannot be read, naming the shard and the sample.

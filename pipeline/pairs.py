@@ -9,9 +9,11 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
-from pipeline.corruption import CorruptionConfig, corrupt
+from pipeline.capture import Capture, captured_views, pick_versions
+from pipeline.corruption import CorruptionConfig, clean_view, shown, two_views
+from pipeline.corruptions.registry import View
 from pipeline.errors import BadInput
-from pipeline.geometry import random_crop
+from pipeline.geometry import random_crop, reflect_to
 from pipeline.order import Order
 from pipeline.picture import to_unit
 from pipeline.randomness import draw_generators
@@ -28,25 +30,44 @@ class PairsConfig:
     """Mirror views left to right and upside down, each with probability 1/2."""
     target: Literal["noisy", "clean"] = "noisy"
     """noisy is Noise2Noise; clean is the supervised baseline, on the very same sources."""
+    capture: Capture = "fresh"
+    """fresh noise at every visit; or as if each picture had been photographed only so often: fixed, one noisy pair
+    of it for ever; K >= 2, any two of its K noisy versions, in either order."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.capture, int) and self.capture < 2:
+            raise ValueError(f"pairs.capture is {self.capture}; wanted fresh, fixed, or at least 2 noisy versions")
         if self.crop < 1:
             raise ValueError(f"pairs.crop is {self.crop}; wanted at least 1 pixel")
 
 
 class Pair(NamedTuple):
-    """A noisy source and its target: (C, H, W) or (N, C, H, W), float32, photographs around [0, 1], unclipped."""
+    """A noisy source and its target: (N, C, H, W), float32, photographs around [0, 1], unclipped.
+
+    The source is encoded as in the file; the target is what the network must put out, linear light for corruptions
+    that happen in it.
+    """
 
     source: Tensor
     target: Tensor
 
 
-class PairDataset(Dataset[Pair | BadInput]):
+class MaskedPair(NamedTuple):
+    """A pair whose target is not to be learnt everywhere."""
+
+    source: Tensor
+    target: Tensor
+    weight: Tensor
+    """Of the target's pixels in the loss: (N, 1, H, W), 0 where it says nothing about the clean picture."""
+
+
+class PairDataset(Dataset[Pair | MaskedPair | BadInput]):
     """Pairs by draw number. The item of a list of draws is one batch, made in one go.
 
     Everything random about a draw comes from one generator keyed by (seed, draw), in this order: crop, flips,
     source strength, source noise, target strength, target noise. So the two views' noises are independent, and a
-    run with clean targets sees exactly the sources of the run with noisy ones.
+    run with clean targets sees exactly the sources of the run with noisy ones. A limited capture budget keys
+    strengths and noise by (seed, sample) instead, and the draw decides on the crop and on which versions meet.
     """
 
     def __init__(
@@ -58,7 +79,7 @@ class PairDataset(Dataset[Pair | BadInput]):
         self.corruption = corruption
         self.seed = seed
 
-    def __getitem__(self, draws: Sequence[int]) -> Pair | BadInput:
+    def __getitem__(self, draws: Sequence[int]) -> Pair | MaskedPair | BadInput:
         """The batch of these draws. What is wrong with the data is returned, to be raised where it is read:
         raised in a worker process, it would reach the user inside two tracebacks.
         """
@@ -67,23 +88,52 @@ class PairDataset(Dataset[Pair | BadInput]):
         except BadInput as error:
             return error
 
-    def batch(self, draws: Sequence[int]) -> Pair:
-        size = self.config.crop
-        batch = Pair(*(torch.empty(len(draws), 3, size, size) for _ in Pair._fields))
+    def batch(self, draws: Sequence[int]) -> Pair | MaskedPair:
         samples = self.order.samples(draws)
         generators = draw_generators(self.seed, draws)
-        for row, (sample, generator) in enumerate(zip(samples, generators, strict=True)):
-            pair = self.make_pair(self.clean(int(sample), generator), generator)
-            for whole, part in zip(batch, pair, strict=True):
-                whole[row] = part
-        return batch
+        visits = [(int(sample), generator) for sample, generator in zip(samples, generators, strict=True)]
+        if self.config.capture != "fresh":
+            captured = [self.captured(*visit) for visit in visits]
+            source, target = (join(views) for views in zip(*captured, strict=True))
+            return self.pair(source, target)
+        clean = torch.stack([self.clean(*visit) for visit in visits])
+        source, target = two_views(clean, self.corruption, generators)
+        if self.config.target == "clean":
+            target = clean_view(clean, self.corruption)
+        return self.pair(source, target)
 
     def clean(self, sample: int, generator: Generator) -> Tensor:
         """The clean view of a sample that the generator crops."""
         crop = random_crop(self.shards.pixels(sample), self.config.crop, self.config.flips, generator)
         return torch.from_numpy(np.ascontiguousarray(to_unit(crop)))
 
-    def make_pair(self, clean: Tensor, generator: Generator) -> Pair:
-        source = corrupt(clean, self.corruption, generator)
-        target = clean if self.config.target == "clean" else corrupt(clean, self.corruption, generator)
-        return Pair(source, target)
+    def captured(self, sample: int, generator: Generator) -> tuple[View, View]:
+        """A crop of two of the sample's noisy versions, or of a noisy and the clean one."""
+        capture = self.config.capture
+        clean = torch.from_numpy(to_unit(reflect_to(self.shards.pixels(sample), self.config.crop)))
+        versions = pick_versions(capture, generator)
+        budget = 2 if capture == "fixed" else int(capture)
+        source, target = captured_views(clean, self.corruption, self.seed, sample, versions, budget)
+        if self.config.target == "clean":
+            target = clean_view(clean, self.corruption)
+        return self.cropped(source, target, generator)
+
+    def cropped(self, source: View, target: View, generator: Generator) -> tuple[View, View]:
+        """The same crop and flips of everything."""
+        planes = [plane for plane in (*source, *target) if plane is not None]
+        crop = random_crop(torch.cat(planes).numpy(), self.config.crop, self.config.flips, generator)
+        parts = iter(torch.split(torch.from_numpy(crop), [len(plane) for plane in planes]))
+        views = [View(next(parts), None if view.weight is None else next(parts)) for view in (source, target)]
+        return views[0], views[1]
+
+    def pair(self, source: View, target: View) -> Pair | MaskedPair:
+        inputs = shown(source, self.corruption)
+        if target.weight is None:
+            return Pair(inputs, target.pixels)
+        return MaskedPair(inputs, target.pixels, target.weight)
+
+
+def join(views: Sequence[View]) -> View:
+    """Single views as a batch."""
+    pixels, weights = zip(*views, strict=True)
+    return View(torch.stack(pixels), None if weights[0] is None else torch.stack(weights))

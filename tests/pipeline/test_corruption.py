@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.corruption import CorruptionConfig, corrupt, gaussian
+from pipeline.corruption import PUBLISHED_TEST, CorruptionConfig, clean_view, corrupt, shown, two_views
+from pipeline.corruptions.camera import to_linear
+from pipeline.corruptions.gaussian import gaussian
+from pipeline.corruptions.registry import LAWS
 
 SIGMA = 25 / 255
 N = 1_000_000
@@ -76,3 +79,104 @@ def test_noise_is_a_pure_function_of_its_generator() -> None:
 def test_an_impossible_strength_is_refused(sigma: float | tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="sigma_255"):
         CorruptionConfig(sigma_255=sigma)
+
+
+def test_gaussian_pairs_are_those_of_the_first_release(generator: torch.Generator) -> None:
+    """Written out: strength, then noise, first of the source, then of the target, all from one generator."""
+    clean, twin = torch.rand(3, 8, 8), torch.Generator().manual_seed(generator.initial_seed())
+    for view in two_views(clean, CorruptionConfig(), generator):
+        uniform = float(torch.rand((), generator=twin, dtype=torch.float64))
+        noise = torch.randn(clean.shape, generator=twin, dtype=torch.float32)
+        assert torch.equal(view.pixels, clean + (50.0 * uniform) / 255 * noise)
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_a_batch_equals_its_pictures_one_by_one(name: str) -> None:
+    config = CorruptionConfig(name=name)  # type: ignore[arg-type]
+    clean = torch.rand(5, 3, 23, 17)
+    together = two_views(clean, config, [torch.Generator().manual_seed(row) for row in range(5)])
+    for row in range(5):
+        alone = two_views(clean[row], config, torch.Generator().manual_seed(row))
+        for batch, single in zip(together, alone, strict=True):
+            assert torch.equal(batch.pixels[row], single.pixels)
+            assert (batch.weight is None) == (single.weight is None) == ("masked mean" not in config.statistics)
+            assert batch.weight is None or torch.equal(batch.weight[row], single.weight)
+            assert single.pixels.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_source_and_target_noise_are_independent(name: str) -> None:
+    """At the test strength, of a clean picture of one value: any correlation of the views is one of their noises."""
+    config = PUBLISHED_TEST[name]
+    generators = [torch.Generator().manual_seed(seed) for seed in range(3000)]
+    source, target = two_views(torch.full((3000, 3, 8, 8), 0.3), config, generators)
+    for pixel in ((0, 0, 0), (1, 4, 5)):
+        views = torch.stack([view.pixels[:, *pixel] for view in (source, target)])
+        assert abs(float(torch.corrcoef(views)[0, 1])) < 5 / math.sqrt(3000)
+        leaked = torch.stack([views[0], views[1] + 0.2 * views[0]])  # the twin that must be seen
+        assert abs(float(torch.corrcoef(leaked)[0, 1])) > 5 / math.sqrt(3000)
+
+
+def test_impulse_pairs_share_their_strength_and_others_do_not() -> None:
+    generators = [torch.Generator().manual_seed(seed) for seed in range(50)]
+    clean = torch.full((50, 3, 32, 32), 2.0)
+    for name, shared in (("impulse", True), ("text", False)):
+        views = two_views(clean, CorruptionConfig(name=name), generators)  # type: ignore[arg-type]
+        shares = torch.stack([(view.pixels != 2).float().mean((1, 2, 3)) for view in views])
+        assert bool(((shares[0] - shares[1]).abs() < 0.09).all()) == shared
+
+
+def test_camera_targets_are_linear_and_its_sources_are_not() -> None:
+    config = CorruptionConfig(name="camera", electrons=1e6, read_noise_e=0)
+    clean = torch.full((3, 16, 16), 0.5)
+    source, target = two_views(clean, config, torch.Generator().manual_seed(0))
+    assert abs(float(target.pixels.mean()) - 0.2140) < 1e-3
+    assert abs(float(shown(source, config).mean()) - 0.5) < 1e-3
+    assert torch.equal(clean_view(clean, config).pixels, to_linear(clean))
+
+
+def test_camera_with_text_is_unbiased_where_there_is_no_ink() -> None:
+    config = CorruptionConfig(name="camera_text", electrons=400, p=0.25)
+    generators = [torch.Generator().manual_seed(seed) for seed in range(100)]
+    clean = torch.full((100, 3, 32, 32), 0.5)
+    _, view = two_views(clean, config, generators)
+    assert view.weight is not None
+    free = view.pixels[view.weight.expand_as(view.pixels) == 1]
+    error = 5 * math.sqrt((0.2140 / 400 + (2 / 400) ** 2) / len(free))
+    assert len(free) == 100 * 3 * 768
+    assert abs(float(free.double().mean()) - 0.21404) < error
+    assert abs(float(view.pixels.double().mean()) - 0.21404) > error  # what the mask is for
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "poisson", "photons": (0.0, 50.0)}, "photons"),
+        ({"name": "poisson", "sigma_255": 25.0}, "poisson has no such option"),
+        ({"name": "bernoulli", "p": 1.0}, "p is 1.0"),
+        ({"name": "text", "p": (0.0, 0.6)}, "0.5"),
+        ({"name": "brown", "bandwidth_px": -1.0}, "bandwidth_px"),
+        ({"name": "camera", "electrons": 0.0}, "electrons"),
+        ({"name": "gaussian", "sensor": "phone"}, "gaussian has no such option"),
+    ],
+)
+def test_impossible_options_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CorruptionConfig(**options)  # type: ignore[arg-type]
+
+
+def test_sensors_are_presets_that_give_way() -> None:
+    assert CorruptionConfig(name="camera", sensor="full_frame").settled().electrons == (120.0, 7500.0)
+    mine = CorruptionConfig(name="camera", sensor="full_frame", electrons=90.0).settled()
+    assert (mine.electrons, mine.read_noise_e) == (90.0, 3.0)
+
+
+def test_published_test_strengths() -> None:
+    """Lehtinen et al. 2018, section 3 and table 1."""
+    assert PUBLISHED_TEST["gaussian"].sigma_255 == PUBLISHED_TEST["brown"].sigma_255 == 25
+    assert PUBLISHED_TEST["poisson"].photons == 30
+    assert {name: PUBLISHED_TEST[name].p for name in ("bernoulli", "impulse", "text")} == {
+        "bernoulli": 0.5,
+        "impulse": 0.7,
+        "text": 0.25,
+    }

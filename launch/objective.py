@@ -1,0 +1,36 @@
+"""Which loss a run minimises: one whose minimiser is the clean picture, unless another is asked for knowingly."""
+
+from model.losses import SEEKS, LossConfig
+from pipeline.corruption import CorruptionConfig
+from pipeline.errors import BadInput
+
+# Of several right ones, the first of these: masked before plain, and squares before what learns more slowly.
+PREFERENCE = ("masked_l2", "l2", "l1", "l0", "relative_l2")
+
+
+def choose_loss(config: LossConfig, corruption: CorruptionConfig, target: str) -> str:
+    """The name of the loss. Raises BadInput where it cannot find the clean picture behind noisy targets.
+
+    With clean targets any loss is right; `auto` then stays the one of the noisy targets, to compare like with like.
+    """
+    right = [name for name in PREFERENCE if SEEKS[name] in corruption.statistics]
+    if config.name == "auto":
+        return right[0]
+    masked = "masked mean" in corruption.law.statistics
+    if config.name == "masked_l2" and not masked:
+        raise BadInput(
+            "masked_l2 needs a mask",
+            where="loss.name",
+            got=f"corruption.name {corruption.name}, whose targets are valid everywhere",
+            todo=f"set loss.name to {right[0]}",
+        )
+    if config.name in right or target == "clean" or config.allow_biased:
+        return config.name
+    raise BadInput(
+        "this loss does not find the clean picture",
+        where="loss.name",
+        got=f"{config.name}, which seeks the {SEEKS[config.name]} of the target: of {corruption.name} noise only the "
+        f"{' and the '.join(corruption.statistics)} is clean",
+        wanted=" or ".join(right),
+        todo=f"set loss.name to {right[0]} or auto; loss.allow_biased=true trains on it anyway",
+    )

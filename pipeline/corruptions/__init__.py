@@ -1,0 +1,1 @@
+"""The laws of noise, one a file: pure functions of clean pixels, strengths and generators."""
