@@ -5,6 +5,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import platform
 import signal
 import threading
 from collections.abc import Iterator
@@ -28,7 +29,8 @@ PLAN = "plan.json"
 def claim_folder(out: Path, plan: Plan) -> None:
     """Claim the output folder for this plan, or find it claimed by the same plan and go on."""
     claim = out / WORK / PLAN
-    out.mkdir(parents=True, exist_ok=True)
+    # Other parts may claim it at the same moment; whoever finds shards finds the claim that came before them.
+    foreign = out.exists() and any(entry.name != WORK for entry in out.iterdir())
     if claim.exists():
         claimed = json.loads(claim.read_bytes())
         if claimed["plan_sha256"] != plan.sha256:
@@ -40,11 +42,13 @@ def claim_folder(out: Path, plan: Plan) -> None:
                 todo="repeat that command (with its sources unchanged), or delete the folder and start anew",
             )
         return
-    if any(entry.name != WORK for entry in out.iterdir()):
+    if foreign:
         raise BadInput("the output folder is not empty", out, "other files", "an empty folder", "choose another --out")
-    (out / WORK).mkdir(exist_ok=True)
-    with write_whole(claim) as file:
+    (out / WORK).mkdir(parents=True, exist_ok=True)
+    own = claim.with_name(f"{PLAN}.{platform.node()}.{os.getpid()}")
+    with write_whole(own) as file:
         file.write(json.dumps(plan.options()).encode())
+    os.replace(own, claim)
 
 
 def differences(before: dict[str, object], now: dict[str, object]) -> str:

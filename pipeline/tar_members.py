@@ -103,6 +103,8 @@ class TarFile:
             header = parse_header(block, position)
             if header is None:
                 raise self.damaged(position, "no member's header, or a damaged one")
+            if header.kind == b"S":
+                header = self.after_sparse_map(header, block)
             size_here = size if size >= 0 else header.size
             position = header.offset + -(-size_here // BLOCK) * BLOCK
             if header.offset + size_here > end:
@@ -127,6 +129,16 @@ class TarFile:
             except ValueError as error:
                 raise self.damaged(header.offset, f"a pax header that cannot be read ({error})") from error
         return name, size
+
+    def after_sparse_map(self, header: Header, block: bytes) -> Header:
+        """Of a sparse file (old GNU format): its data begin after the blocks that say where its holes are."""
+        offset, more = header.offset, block[482]
+        while more:
+            block = os.pread(self.descriptor, BLOCK, offset)
+            if len(block) != BLOCK:
+                raise self.damaged(offset, "a sparse file without its map")
+            offset, more = offset + BLOCK, block[504]
+        return replace(header, offset=offset)
 
     def check_tail(self, position: int, end: int) -> None:
         """After the end mark only zeros: a second archive behind it would be lost without a word."""

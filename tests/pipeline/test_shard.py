@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -65,10 +67,16 @@ def test_killed_at_any_moment_and_run_again_is_never_killed(
     many: Path, straight: dict[str, bytes], tmp_path: Path, workers: int
 ) -> None:
     out = tmp_path / "set"
-    command = [sys.executable, "-m", "pipeline.shard", many, "--out", out, *ARGUMENTS, "--workers", str(workers)]
-    moments = random.Random(workers)
+    kill_and_finish([many, "--out", out, *ARGUMENTS, "--workers", str(workers)], out, seed=workers)
+    assert folder_bytes(out) == straight
+
+
+def kill_and_finish(arguments: list[object], out: Path, seed: int) -> None:
+    """Kill the verb three times at random moments once it writes, then let it finish."""
+    command = [sys.executable, "-m", "pipeline.shard", *map(str, arguments)]
+    moments = random.Random(seed)
     killed = 0
-    for _ in range(4):
+    for _ in range(3):
         process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         while process.poll() is None and not any(out.glob("*.tar*")):
             time.sleep(0.002)
@@ -79,7 +87,6 @@ def test_killed_at_any_moment_and_run_again_is_never_killed(
         assert (out / "index.json").exists() == (process.returncode == 0)
     assert killed
     subprocess.run(command, env=environment(), check=True, capture_output=True)
-    assert folder_bytes(out) == straight
 
 
 def test_ctrl_c_finishes_nothing_half_and_says_how_to_go_on(
@@ -119,6 +126,7 @@ def test_the_folder_of_another_set_is_left_alone(many: Path, pictures: Path, tmp
     (tmp_path / "other" / "thesis.tex").touch()
     with pytest.raises(BadInput, match="not empty"):
         make(tmp_path / "other", many)
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["thesis.tex"]
 
 
 def test_two_writers_of_one_part_are_one_too_many(many: Path, tmp_path: Path) -> None:
@@ -221,8 +229,39 @@ def test_header_checks_give_the_samples_of_full_decoding(pictures: Path, jpeg: b
     assert len(left_out[0]) == 1
 
 
+def imagenet_archive(folder: Path, out: Path) -> Path:
+    """A tar of a tar a class, as ILSVRC2012_img_train.tar is."""
+    parts = out / "parts"
+    parts.mkdir()
+    for part in sorted(folder.iterdir()):
+        subprocess.run(["tar", "-cf", parts / f"{part.name}.tar", "-C", part, "."], check=True)
+    subprocess.run(["tar", "-cf", out / "train.tar", "-C", parts, "."], check=True)
+    return out / "train.tar"
+
+
+def coco_archive(folder: Path, out: Path) -> Path:
+    """One folder of stored files, as train2017.zip is."""
+    with zipfile.ZipFile(out / "train2017.zip", "w") as archive:
+        for path in sorted(folder.rglob("*.jpg")):
+            archive.write(path, f"train2017/{path.name}")
+    return out / "train2017.zip"
+
+
+@pytest.mark.parametrize("archive", [imagenet_archive, coco_archive])
+def test_archives_give_the_pictures_of_their_folder_whatever_kills_the_run(
+    many: Path, tmp_path: Path, archive: Callable[[Path, Path], Path]
+) -> None:
+    source = archive(many, tmp_path)
+    make(tmp_path / "straight", source)
+    opened = ShardSet(tmp_path / "straight")
+    pictures = {file.path.read_bytes() for file in list_sources([many])}
+    assert {opened.read(sample).data for sample in range(len(opened))} == pictures
+    kill_and_finish([source, "--out", tmp_path / "set", *ARGUMENTS, "--workers", "2"], tmp_path / "set", seed=3)
+    assert folder_bytes(tmp_path / "set") == folder_bytes(tmp_path / "straight")
+
+
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Path:
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of a megabyte."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a file system")
