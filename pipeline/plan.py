@@ -19,7 +19,7 @@ from pipeline.sources import SourceFile, Sources
 from pipeline.storage import StorageConfig
 
 CHUNK = 1 << 20  # positions permuted at a time, to bound the temporaries of a plan for a hundred million
-MEASURED = 32  # pictures at least whose levels are counted where decoding is not needed; one in 64 of a large set
+MEASURED = 32  # pictures at least whose levels are counted where decoding is not needed; one in 256 of a large set
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Plan:
     def job(self, number: int) -> Job:
         start, end = int(self.starts[number]), int(self.starts[number + 1])
         files = [self.sources[int(position)] for position in self.order[start:end]]
-        every = max(1, min(64, len(self.order) // MEASURED))
+        every = max(1, min(256, len(self.order) // MEASURED))
         return Job(self.shard_name(number), start, files, every)
 
     def options(self) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.atomic import write_whole
-from pipeline.contents import Contents
 from pipeline.errors import BadInput
 from pipeline.index import REMAKE, SAMPLE, LeftOut, ShardEntry, crc32, idx_name
-from pipeline.ingest import Sample, ingest
+from pipeline.ingest import Sample
 from pipeline.plan import Job
+from pipeline.read_ahead import ReadAhead
 from pipeline.statistics import Levels
 from pipeline.storage import PIXELS, StorageConfig
 from pipeline.tar_writer import TarWriter, tar_header
@@ -71,10 +71,9 @@ def write_shard(job: Job, out: Path, work: Path, storage: StorageConfig) -> Shar
     rows = Rows()
     left_out: list[LeftOut] = []
     levels = Levels()
-    contents = Contents()
-    with write_whole(out / job.name) as file, TarWriter(file) as tar:
-        for number, source in enumerate(job.files, job.first_key):
-            samples = ingest(source, contents, storage, levels, measure=number % job.measure_every == 0)
+    with write_whole(out / job.name) as file, TarWriter(file) as tar, ReadAhead(job, storage) as ahead:
+        for number, samples, counted in ahead:
+            levels.merge(counted)
             if isinstance(samples, LeftOut):
                 left_out.append(samples)
                 continue

@@ -2,9 +2,9 @@
 
 import io
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Literal
 
 import numpy as np
@@ -55,7 +55,7 @@ class StorageConfig:
     def extension(self, name: str, header: Header) -> str:
         if self.store == "pixels" or self.changes(header):
             return PIXELS
-        return STORED_AS.get(PurePath(name).suffix.lower(), PIXELS)
+        return STORED_AS.get(os.path.splitext(name)[1].lower(), PIXELS)
 
 
 @dataclass(frozen=True)

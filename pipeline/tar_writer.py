@@ -5,6 +5,7 @@ and its times would make every run's bytes differ. Any tar, webdataset, wids and
 """
 
 import hashlib
+import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import BinaryIO
@@ -12,6 +13,7 @@ from typing import BinaryIO
 BLOCK = 512  # a member is one header block and its bytes, padded to blocks
 RECORD = 20 * BLOCK  # archives end on a multiple of it, as tar writes them
 FLUSH = 1 << 22  # bytes gathered before they are hashed and written: large enough to run beside the reading
+SYNC = 1 << 25  # bytes after which the disk is made to begin: at the end of a shard all would wait for it
 
 # ustar (POSIX.1-1988): name, mode, owner and group, size, time, checksum, type, magic; no time and no owner, so
 # that equal members are equal bytes.
@@ -31,7 +33,7 @@ def tar_header(name: str, size: int) -> bytes:
 
 
 class TarWriter:
-    """Writes members to an open file. A thread hashes and writes what another part of the shard is gathered for."""
+    """Writes members to an open file. Two threads hash and write what has been gathered, beside the gathering."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.size = 0
@@ -39,8 +41,9 @@ class TarWriter:
         self._sha256 = hashlib.sha256()
         self._parts: list[bytes] = []
         self._gathered = 0
-        self._thread = ThreadPoolExecutor(1)
-        self._writing: Future[None] | None = None
+        self._synced = 0
+        self._threads = ThreadPoolExecutor(2)
+        self._running: list[Future[None]] = []
 
     def add(self, header: bytes, data: bytes) -> int:
         """Append a member with the header that `tar_header` made for it; the offset of its data."""
@@ -62,16 +65,21 @@ class TarWriter:
         chunk = b"".join(self._parts)
         self._parts.clear()
         self._gathered = 0
-        self._writing = self._thread.submit(self._write, chunk)
+        self._running = [
+            self._threads.submit(self._sha256.update, chunk),
+            self._threads.submit(self._write, chunk, self.size),
+        ]
 
-    def _write(self, chunk: bytes) -> None:
-        self._sha256.update(chunk)
+    def _write(self, chunk: bytes, size: int) -> None:
         self._file.write(chunk)
+        if size - self._synced >= SYNC:
+            os.fdatasync(self._file.fileno())
+            self._synced = size
 
     def _wait(self) -> None:
         """Raises what the last write raised, such as OSError on a full disk."""
-        if self._writing is not None:
-            self._writing.result()
+        for running in self._running:
+            running.result()
 
     def finish(self) -> str:
         """Write the end mark; the SHA-256 of the whole archive."""
@@ -87,4 +95,4 @@ class TarWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown(wait=True, cancel_futures=True)
