@@ -66,3 +66,14 @@ def test_webdataset_reads_a_set(shards: Path) -> None:
         about = json.loads(sample["json"])
         assert hashlib.sha256(stored.data).hexdigest() == about["sha256"]
         assert about["height"] == opened.table[number]["height"]
+
+
+@pytest.mark.filterwarnings("ignore")  # of wids' own
+def test_wids_reads_a_set(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wids = pytest.importorskip("wids")
+    opened = ShardSet(shards)
+    read = wids.ShardListDataset(str(shards / "index.json"), cache_dir=str(tmp_path), keep=True)
+    assert len(read) == len(opened)
+    for number in range(len(opened)):
+        about = read[number][".json"]
+        assert hashlib.sha256(opened.read(number).data).hexdigest() == about["sha256"]
