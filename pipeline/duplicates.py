@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.contents import Contents
 from pipeline.descriptors import Descriptors
 from pipeline.index import LeftOut
+from pipeline.members import NO_CRC
 from pipeline.sources import SourceFile, Sources
 
 PROBE = 4096  # bytes from the middle, where two pictures of one size differ; their beginnings may well be equal
@@ -17,7 +18,8 @@ PROBE = 4096  # bytes from the middle, where two pictures of one size differ; th
 def find_duplicates(sources: Sources) -> dict[int, int]:
     """For each picture whose bytes an earlier one has: its position and the position of the first of them.
 
-    Only files of equal size are looked into, and read whole only where 4 KiB from their middle are equal too.
+    Only files of equal size are looked into, and read whole only where 4 KiB from their middle, or the checksums
+    that a zip holds of them, are equal too.
     """
     sizes = np.frombuffer(sources.sizes, np.uint64)
     by_size = np.argsort(sizes, kind="stable")
@@ -28,8 +30,8 @@ def find_duplicates(sources: Sources) -> dict[int, int]:
     for end in [*ends.tolist(), len(by_size)]:
         if end - start > 1:
             group = by_size[start:end].tolist()
-            probes = _grouped(group, [_probe(sources[p], descriptors) for p in group])
-            for alike in probes:
+            marks = _marks([sources[position] for position in group], descriptors)
+            for alike in _grouped(group, marks):
                 for twins in _grouped(alike, [_digest(sources[p], contents) for p in alike]):
                     found.update(dict.fromkeys(twins[1:], twins[0]))
         start = end
@@ -43,6 +45,16 @@ def _grouped(positions: list[int], marks: list[bytes]) -> list[list[int]]:
         if mark:
             groups.setdefault(mark, []).append(position)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def _marks(files: list[SourceFile], descriptors: Descriptors) -> list[bytes]:
+    """For files of one size something cheap that is equal where their bytes are."""
+    crcs = [file.member.crc32 if file.member else NO_CRC for file in files]
+    if NO_CRC not in crcs:  # a zip knows the checksums of its members
+        return [b"%d" % crc for crc in crcs]
+    if any(crc != NO_CRC for crc in crcs):  # zips and others: only the whole bytes compare
+        return [b"any"] * len(files)
+    return [_probe(file, descriptors) for file in files]
 
 
 def _probe(source: SourceFile, descriptors: Descriptors) -> bytes:

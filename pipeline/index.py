@@ -170,6 +170,11 @@ def library_versions(*names: str) -> dict[str, str]:
     return versions
 
 
+def file_sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def crc32(data: bytes | memoryview, before: int = 0) -> int:
     """CRC-32 as zlib has it, going on from `before`; four times as fast."""
     return int(imagecodecs.deflate_crc32(data, before))  # type: ignore[arg-type]  # takes any buffer
@@ -179,8 +184,7 @@ def load_samples(folder: Path, index: Index) -> NDArray[np.void]:
     """Map samples.npy into memory. Raises BadInput where it is missing, damaged or of another set."""
     path = folder / SAMPLES
     try:
-        with open(path, "rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = file_sha256(path)
         if sha256 != index.samples_sha256:  # before it is parsed: a damaged table can say anything
             raise ValueError(f"its SHA-256 is {sha256}, the index says {index.samples_sha256}")
         return map_samples(folder)

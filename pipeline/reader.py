@@ -1,6 +1,5 @@
 """A finished shard set, opened for reading: a sample is one pread away, a part of a decoded one a slice."""
 
-import hashlib
 import mmap
 import os
 from collections import OrderedDict
@@ -14,7 +13,18 @@ from numpy.typing import NDArray
 
 from pipeline.descriptors import OPEN_FILES, Descriptors
 from pipeline.errors import BadInput
-from pipeline.index import REMAKE, SAMPLES, Index, ShardEntry, crc32, idx_name, load_index, load_samples, map_samples
+from pipeline.index import (
+    REMAKE,
+    SAMPLES,
+    Index,
+    ShardEntry,
+    crc32,
+    file_sha256,
+    idx_name,
+    load_index,
+    load_samples,
+    map_samples,
+)
 from pipeline.picture import decode
 
 BLOCK = 512
@@ -171,8 +181,7 @@ def _faults(folder: Path, expected: Iterable[tuple[str, str]]) -> list[str]:
     faults = []
     for name, sha256 in expected:
         try:
-            with open(folder / name, "rb") as file:
-                got = hashlib.file_digest(file, "sha256").hexdigest()
+            got = file_sha256(folder / name)
         except FileNotFoundError:
             faults.append(f"{folder / name}: missing")
             continue

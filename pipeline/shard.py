@@ -6,7 +6,6 @@ index.json is written last, so a set without it is not finished.
 """
 
 import argparse
-import hashlib
 import os
 import shutil
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ import numpy as np
 from pipeline.atomic import write_whole
 from pipeline.duplicates import find_duplicates
 from pipeline.errors import BadInput, run_verb
-from pipeline.index import INDEX, SAMPLES, Index, LeftOut, ShardEntry, library_versions, load_index, shown
+from pipeline.index import INDEX, SAMPLES, Index, LeftOut, ShardEntry, file_sha256, library_versions, load_index, shown
 from pipeline.jobs import WORK, all_results, claim_folder, differences, remove_leftovers, run_jobs, sole_writer
 from pipeline.part import Part, part_of_environment
 from pipeline.plan import Plan, PlanConfig, make_plan
@@ -124,7 +123,7 @@ def collect(plan: Plan, results: list[ShardResult], max_bad: float, out: Path) -
         np.save(file, table)
     index = Index(
         shards=[result.entry for result in filled],
-        samples_sha256=hashlib.sha256((out / SAMPLES).read_bytes()).hexdigest(),
+        samples_sha256=file_sha256(out / SAMPLES),
         options=plan.options(),
         versions=library_versions("n2n", "pillow", "numpy", "imagecodecs", "tifffile"),
         statistics={**describe_table(table), **levels.summary()},
