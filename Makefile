@@ -21,7 +21,7 @@ IMAGES ?= demo/test
 TORCHRUN = OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node=$(PROCESSES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo shards train evaluate test lint bench clean
+.PHONY: help setup demo shards train evaluate test lint bench bench-shards clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -60,6 +60,9 @@ lint: setup  ## ruff and mypy
 
 bench: setup  ## how fast the loader and the training step are here
 	$(BIN)/n2n bench $(ARGS)
+
+bench-shards: setup  ## how fast shards are written here, beside tar and other libraries: make bench-shards SRC=/data/imagenet/val
+	$(BIN)/python -m pipeline.bench $(SRC) $(ARGS)
 
 clean:  ## remove what `make demo` made
 	rm -rf demo

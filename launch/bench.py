@@ -25,7 +25,8 @@ from pipeline.loader import BatchShare, LoaderConfig, load_pairs
 from pipeline.order import Order
 from pipeline.pairs import Pair, PairDataset, PairsConfig
 from pipeline.reader import ShardSet
-from pipeline.shard import shard
+from pipeline.shard import ShardConfig, shard
+from pipeline.sources import list_sources
 
 BATCH = 16
 SECONDS = 3.0  # of each measurement
@@ -118,7 +119,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def generate(folder: Path) -> Path:
     dead_leaves.main(["--out", str(folder / "pictures"), "--count", "48"])
-    shard([folder / "pictures"], folder / "shards", shard_mb=8, seed=0, workers=1, max_bad=0)
+    shard(list_sources([folder / "pictures"]), folder / "shards", ShardConfig(max_bad=0))
     return folder / "shards"
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from pipeline.corruption import CorruptionConfig
 from pipeline.errors import EXIT_BAD_INPUT, BadInput, run_verb
-from pipeline.index import load_index
+from pipeline.index import load_index, shown
 from pipeline.loader import LoaderConfig
 from pipeline.order import Order
 from pipeline.pairs import PairDataset, PairsConfig
@@ -20,21 +20,38 @@ from pipeline.reader import ShardSet, verify
 
 
 def describe(folder: Path) -> str:
-    """A table of the set: totals, sizes, what was left out, and one line a shard."""
+    """A table of the set: totals, statistics, what was left out, and one line a shard."""
     index = load_index(folder)
     statistics = index.statistics
     lines = [
         f"{folder}: {index.samples} samples in {len(index.shards)} shards, {statistics['pixels'] / 1e6:.1f} megapixels",
         f"  made with   {json.dumps(index.options)}",
         f"  by          {json.dumps(index.versions)}",
-        f"  widths      {statistics['width']['min']} to {statistics['width']['max']} pixels",
-        f"  heights     {statistics['height']['min']} to {statistics['height']['max']} pixels",
+        *describe_statistics(statistics),
         f"  left out    {len(index.left_out)}",
-        *(f"    {entry.source}: {entry.reason}" for entry in index.left_out),
+        *(f"    {shown(entry)}" for entry in index.left_out),
         f"{'shard':24}{'samples':>10}{'bytes':>16}  sha256",
         *(f"{s.name:24}{s.samples:>10}{s.bytes:>16,}  {s.sha256[:16]}" for s in index.shards),
     ]
     return "\n".join(lines)
+
+
+def describe_statistics(statistics: dict[str, Any]) -> list[str]:
+    """Sizes of all samples, and levels of those that were decoded; values in [0, 1] as encoded."""
+    marks = ("min", "p5", "median", "p95", "max")
+    lines = [f"{'':14}" + "".join(f"{mark:>12}" for mark in marks)]
+    for name in ("width", "height", "picture_bytes"):
+        lines.append(f"  {name:12}" + "".join(f"{statistics[name][mark]:>12,}" for mark in marks))
+    counts = {name: ", ".join(f"{n} of {c}" for c, n in statistics[name].items()) for name in ("channels", "bits")}
+    lines += [f"  {name:12}{text}" for name, text in counts.items()]
+    means, variances = ([f"{value:.4f}" for value in statistics[name]] for name in ("mean_rgb", "variance_rgb"))
+    lines += [
+        f"  mean        red {means[0]}  green {means[1]}  blue {means[2]}"
+        f"  (of {statistics['measured_pictures']} decoded pictures)",
+        f"  variance    red {variances[0]}  green {variances[1]}  blue {variances[2]}",
+        "  luminance   " + "  ".join(f"{p}% {value:.3f}" for p, value in statistics["luminance_percentiles"].items()),
+    ]
+    return lines
 
 
 def draw_pair(folder: Path, draw: int, config: Path, out: Path) -> None:

@@ -1,14 +1,25 @@
-"""Which picture goes into which shard: decided once, from the sources, the options and a seed alone."""
+"""Which picture goes into which shard: decided once, from the sources, the options and a seed alone.
+
+A plan is three numbers a picture and a few a shard: 1.28 million pictures take some 150 MB with their names.
+"""
 
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pipeline.errors import BadInput
+from pipeline.index import LeftOut
 from pipeline.randomness import key, permute
-from pipeline.sources import SourceFile
+from pipeline.sources import SourceFile, Sources
+from pipeline.storage import StorageConfig
+
+CHUNK = 1 << 20  # positions permuted at a time, to bound the temporaries of a plan for a hundred million
+MEASURED = 32  # pictures at least whose levels are counted where decoding is not needed; one in 256 of a large set
 
 
 @dataclass(frozen=True)
@@ -19,50 +30,89 @@ class Job:
     first_key: int
     """Number of its first sample in the whole set; keys are these numbers."""
     files: list[SourceFile]
+    measure_every: int = 1
+    """Pictures whose number this divides are decoded and counted in the statistics, needed or not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanConfig:
+    """What decides a plan, besides the sources."""
+
+    shard_mb: float = 128.0
+    """Megabytes of source files at which a shard is full; so both storages cut a set at the same pictures."""
+    seed: int = 0
+    split: str = ""
+    """Which part of a split this set is, such as "val of val=0.05 by file"; nothing where all are taken."""
+
+    def __post_init__(self) -> None:
+        if not self.shard_mb > 0:
+            raise BadInput("--shard-mb is too small", "the command line", str(self.shard_mb), "more than 0")
 
 
 @dataclass(frozen=True)
 class Plan:
     """The pictures in the set's order, cut into shards."""
 
-    files: list[SourceFile]
-    shards: list[range]
-    """Positions in `files`, shard by shard."""
-    shard_bytes: int
-    seed: int
+    sources: Sources
+    order: NDArray[np.int64]
+    """Positions in `sources`, in the set's order."""
+    starts: NDArray[np.int64]
+    """Where in the order each shard begins, with the end appended."""
+    config: PlanConfig
+    storage: StorageConfig
+    left_out: list[LeftOut] = field(default_factory=list)
+    """What was known not to be in the set before anything was read: duplicates, unsafe members."""
+
+    @property
+    def shards(self) -> int:
+        return len(self.starts) - 1
+
+    def shard_name(self, number: int) -> str:
+        return f"shard-{number:06d}.tar"
 
     def job(self, number: int) -> Job:
-        positions = self.shards[number]
-        return Job(f"shard-{number:06d}.tar", positions.start, [self.files[position] for position in positions])
+        start, end = int(self.starts[number]), int(self.starts[number + 1])
+        files = [self.sources[int(position)] for position in self.order[start:end]]
+        every = max(1, min(256, len(self.order) // MEASURED))
+        return Job(self.shard_name(number), start, files, every)
 
     def options(self) -> dict[str, Any]:
         """What the set was made with, for index.json and for recognising one's own unfinished work."""
         return {
-            "store": "source",
-            "shard_mb": self.shard_bytes // 1_000_000,
-            "seed": self.seed,
-            "sources": len(self.files),
+            **asdict(self.storage),
+            **asdict(self.config),
+            "sources": len(self.order),
             "plan_sha256": self.sha256,
         }
 
     @cached_property
     def sha256(self) -> str:
-        """Changes with any source's name or size, with the order and with the cuts."""
-        digest = hashlib.sha256(repr(self.shards).encode())
-        for file in self.files:
-            digest.update(f"{file.name}\0{file.size}\n".encode("utf-8", "surrogateescape"))
+        """Changes with any source's name or size, with the order, with the cuts and with every option."""
+        digest = hashlib.sha256(json.dumps([asdict(self.storage), asdict(self.config)]).encode())
+        for column in self.sources.columns():
+            digest.update(column)
+        digest.update(self.order.data)
+        digest.update(self.starts.data)
         return digest.hexdigest()
 
 
-def make_plan(files: list[SourceFile], shard_bytes: int, seed: int) -> Plan:
-    """Shuffle the pictures with a key and fill shards to `shard_bytes` each."""
-    order = permute(np.arange(len(files)), len(files), key(seed))
-    shuffled = [files[position] for position in order]
-    shards, start, filled = [], 0, 0
-    for position, file in enumerate(shuffled):
-        if position > start and filled + file.size > shard_bytes:
-            shards.append(range(start, position))
-            start, filled = position, 0
-        filled += file.size
-    shards.append(range(start, len(shuffled)))
-    return Plan(shuffled, shards, shard_bytes, seed)
+def make_plan(
+    sources: Sources,
+    chosen: NDArray[np.int64],
+    config: PlanConfig,
+    storage: StorageConfig,
+    left_out: list[LeftOut],
+) -> Plan:
+    """Shuffle the chosen pictures with a key and fill shards to the configured size each."""
+    order = np.empty(len(chosen), np.int64)
+    permutation_key = key(config.seed)
+    for start in range(0, len(chosen), CHUNK):
+        positions = np.arange(start, min(start + CHUNK, len(chosen)))
+        order[positions] = chosen[permute(positions, len(chosen), permutation_key)]
+    filled = np.frombuffer(sources.sizes, np.uint64)[order].astype(np.int64).cumsum()
+    starts, shard_bytes = [0], int(config.shard_mb * 1e6)
+    while starts[-1] < len(order):
+        start = starts[-1]
+        before = int(filled[start - 1]) if start else 0
+        starts.append(max(start + 1, int(np.searchsorted(filled, before + shard_bytes, side="right"))))
+    return Plan(sources, order, np.array(starts), config, storage, left_out)

@@ -1,10 +1,9 @@
-"""A finished shard set, opened for reading: any sample is one pread away."""
+"""A finished shard set, opened for reading: a sample is one pread away, a part of a decoded one a slice."""
 
-import hashlib
-import io
+import mmap
 import os
-import zlib
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.descriptors import OPEN_FILES, Descriptors
 from pipeline.errors import BadInput
-from pipeline.index import REMAKE, SAMPLES, idx_name, load_index, load_samples
+from pipeline.index import (
+    REMAKE,
+    SAMPLES,
+    Index,
+    ShardEntry,
+    crc32,
+    file_sha256,
+    idx_name,
+    load_index,
+    load_samples,
+    map_samples,
+)
 from pipeline.picture import decode
 
 BLOCK = 512
-OPEN_FILES = 128  # a process may hold 1,024 descriptors by default, and a set may have more shards
 
 
 @dataclass(frozen=True)
@@ -32,17 +42,23 @@ class Stored:
 class ShardSet:
     """Random access to the pictures of a set.
 
-    Opening checks that every shard is there with its size; reading checks each picture's CRC-32, so that no
-    damaged byte passes into training unseen. Raises BadInput naming the shard and the sample.
+    Opening checks the index, the table of samples and the size of every shard; reading checks each picture's CRC-32,
+    so that no damaged byte passes into training unseen. Raises BadInput naming the shard and the sample.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.index = load_index(folder)
-        self.table = load_samples(folder, self.index.samples)
-        for shard in self.index.shards:
+        index = load_index(folder)
+        for shard in index.shards:
             check_size(folder / shard.name, shard.bytes)
-        self._descriptors: OrderedDict[int, int] = OrderedDict()
+        self._open(folder, index, load_samples(folder, index))
+
+    def _open(self, folder: Path, index: Index, table: NDArray[np.void]) -> None:
+        self.folder = folder
+        self.index = index
+        self.table = table
+        self._descriptors = Descriptors()
+        self._maps: OrderedDict[int, memoryview] = OrderedDict()
+        self._checked = bytearray(-(-len(table) // 8))  # a bit a sample: its CRC was right when first mapped
 
     def __len__(self) -> int:
         return self.index.samples
@@ -55,54 +71,83 @@ class ShardSet:
         """The stored bytes of a sample, with the tar header before them, which holds its name."""
         row = self.table[sample]
         start, size = int(row["offset"]) - BLOCK, BLOCK + int(row["size"])
-        shard = self.folder / self.index.shards[int(row["shard"])].name
-        block = os.pread(self._descriptor(int(row["shard"])), size, start)
-        name = block[:100].rstrip(b"\0").decode("ascii", "replace")
-        data = block[BLOCK:]
-        if len(block) != size or zlib.crc32(data) != int(row["crc32"]):
-            raise BadInput(
-                "a damaged sample",
-                where=f"{shard}, sample {sample} ({name}) at byte {int(row['offset'])}",
-                got=f"CRC-32 {zlib.crc32(data):08x} of {len(data)} bytes",
-                wanted=f"{int(row['crc32']):08x} of {int(row['size'])}, as written",
-                todo="find all damage with `n2n inspect --verify`; restore the shard, or make the set again",
-            )
-        return Stored(data, name.rpartition(".")[2], f"{shard}, sample {sample} ({name})")
-
-    def pixels(self, sample: int) -> NDArray[Any]:
-        """The decoded picture of a sample, (C, H, W) in 8 or 16 bits."""
-        stored = self.read(sample)
-        if stored.extension == "npy":
-            pixels: NDArray[Any] = np.load(io.BytesIO(stored.data))
-            return pixels
-        return decode(stored.data, stored.where).pixels
-
-    def _descriptor(self, shard: int) -> int:
-        if shard in self._descriptors:
-            self._descriptors.move_to_end(shard)
-            return self._descriptors[shard]
-        if len(self._descriptors) >= OPEN_FILES:
-            os.close(self._descriptors.popitem(last=False)[1])
-        path = self.folder / self.index.shards[shard].name
+        path = self.shard_path(sample)
         try:
-            self._descriptors[shard] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            block = os.pread(self._descriptors.get(path), size, start)
         except FileNotFoundError as error:
             raise missing_shard(path) from error
-        return self._descriptors[shard]
+        if len(block) != size or crc32(block) != int(row["crc32"]):
+            raise self._damaged(sample, block)
+        where = self.where(sample, block)
+        return Stored(block[BLOCK:], _name(block).rpartition(".")[2], where)
+
+    def pixels(self, sample: int) -> NDArray[Any]:
+        """The decoded picture of a sample, (C, H, W) in 8 or 16 bits, not to be written to.
+
+        Pixels that are stored decoded are a view of the mapped file: a crop of them touches its own rows and no
+        others. Each is checked whole the first time that a process touches it.
+        """
+        row = self.table[sample]
+        if not row["decoded"]:
+            stored = self.read(sample)
+            return decode(stored.data, stored.where).pixels
+        shard = self._mapped(sample)
+        end = int(row["offset"]) + int(row["size"])
+        if not self._checked[sample >> 3] & 1 << (sample & 7):
+            block = shard[int(row["offset"]) - BLOCK : end]
+            if crc32(block) != int(row["crc32"]):
+                raise self._damaged(sample, bytes(block))
+            self._checked[sample >> 3] |= 1 << (sample & 7)
+        shape = int(row["channels"]), int(row["height"]), int(row["width"])
+        kind = np.dtype(f"<u{int(row['bits']) // 8}")
+        count = shape[0] * shape[1] * shape[2]
+        # The pixels are the end of the .npy; its header, which says the same as the row, need not be parsed.
+        return np.frombuffer(shard, kind, count, end - count * kind.itemsize).reshape(shape)
+
+    def shard_path(self, sample: int) -> Path:
+        return self.folder / self.index.shards[int(self.table[sample]["shard"])].name
+
+    def where(self, sample: int, block: bytes) -> str:
+        return f"{self.shard_path(sample)}, sample {sample} ({_name(block)})"
+
+    def _damaged(self, sample: int, block: bytes) -> BadInput:
+        row = self.table[sample]
+        return BadInput(
+            "a damaged sample",
+            where=f"{self.where(sample, block)} at byte {int(row['offset'])}",
+            got=f"CRC-32 {crc32(block):08x} of {len(block)} bytes",
+            wanted=f"{int(row['crc32']):08x} of {BLOCK + int(row['size'])}, as written",
+            todo="find all damage with `n2n inspect --verify`; restore the shard, or make the set again",
+        )
+
+    def _mapped(self, sample: int) -> memoryview:
+        number = int(self.table[sample]["shard"])
+        if number not in self._maps:
+            if len(self._maps) >= OPEN_FILES:
+                self._maps.popitem(last=False)  # unmapped once the last view of it is gone
+            entry = self.index.shards[number]
+            path = self.folder / entry.name
+            check_size(path, entry.bytes)  # again: to touch a map beyond the end of its file would kill the process
+            with open(path, "rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._maps[number] = memoryview(mapped)
+        self._maps.move_to_end(number)
+        return self._maps[number]
 
     def __getstate__(self) -> dict[str, object]:
-        return {"folder": self.folder}
+        return {"folder": self.folder, "index": self.index}
 
-    def __setstate__(self, state: dict[str, Path]) -> None:
-        self.__init__(state["folder"])  # type: ignore[misc]  # another process maps the table and opens its own files
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Another process maps the table and opens its own files; what the first one has checked is not checked again.
+        self._open(state["folder"], state["index"], map_samples(state["folder"]))
 
     def close(self) -> None:
-        while self._descriptors:
-            os.close(self._descriptors.popitem()[1])
+        self._maps.clear()
+        self._descriptors.close()
 
-    def __del__(self) -> None:
-        if hasattr(self, "_descriptors"):
-            self.close()
+
+def _name(block: bytes) -> str:
+    return block[:100].rstrip(b"\0").decode("ascii", "replace")
 
 
 def check_size(path: Path, expected: int) -> None:
@@ -121,14 +166,22 @@ def missing_shard(path: Path) -> BadInput:
 def verify(folder: Path) -> list[str]:
     """Recompute every checksum of a set: one line for each file that is missing or is not as it was written."""
     index = load_index(folder)
-    faults = []
-    expected = [(SAMPLES, index.samples_sha256)]
-    for shard in index.shards:
+    return _faults(folder, [(SAMPLES, index.samples_sha256)]) + damage(folder, index.shards)
+
+
+def damage(folder: Path, shards: Iterable[ShardEntry]) -> list[str]:
+    """The same for some shards and the indices beside them."""
+    expected = []
+    for shard in shards:
         expected += [(shard.name, shard.sha256), (idx_name(shard.name), shard.idx_sha256)]
+    return _faults(folder, expected)
+
+
+def _faults(folder: Path, expected: Iterable[tuple[str, str]]) -> list[str]:
+    faults = []
     for name, sha256 in expected:
         try:
-            with open(folder / name, "rb") as file:
-                got = hashlib.file_digest(file, "sha256").hexdigest()
+            got = file_sha256(folder / name)
         except FileNotFoundError:
             faults.append(f"{folder / name}: missing")
             continue

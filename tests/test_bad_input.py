@@ -40,7 +40,7 @@ def some_pictures(folder: Path, count: int = 3) -> Path:
 def test_an_empty_folder(run_verb: Any, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     refused(run_verb("pipeline.shard", "in", "--out", "out"), "no pictures", "where:  in")
-    refused(run_verb("pipeline.shard", "none", "--out", "out"), "no such folder", "none")
+    refused(run_verb("pipeline.shard", "none", "--out", "out"), "no such source", "none")
     assert not (tmp_path / "out").exists()
 
 
@@ -57,7 +57,7 @@ def test_unfit_pictures_are_left_out_and_listed(run_verb: Any, tmp_path: Path) -
     whole = (folder / "good0.jpg").read_bytes()
     (folder / "half.jpg").write_bytes(whole[: len(whole) // 2])
     Image.new("RGB", (1, 1)).save(folder / "pixel.png")
-    refused(run_verb("pipeline.shard", "in", "--out", "out"), "too many unreadable pictures", "3 of 6", "--max-bad")
+    refused(run_verb("pipeline.shard", "in", "--out", "out"), "too many unreadable pictures", "2 of 6", "--max-bad")
     assert not (tmp_path / "out" / "index.json").exists()
     done = run_verb("pipeline.shard", "in", "--out", "out", "--max-bad", "0.6")
     assert done.returncode == 0, done.stderr

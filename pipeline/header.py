@@ -1,0 +1,116 @@
+"""A picture's size from its own structure, without decoding: markers of a JPEG, chunks of a PNG, sizes of a WebP.
+
+Two orders of magnitude cheaper than decoding, and it finds what usually befalls files: being cut short, being
+something else. Damage inside the coded data of a JPEG it does not see; nor do most decoders, which paint over it.
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+from PIL import Image
+
+from pipeline.picture import MAX_PIXELS
+
+ORIENTATION = 0x0112  # the EXIF tag; from 5 on the picture lies on its side
+FRAMES = (0xC0, 0xC1, 0xC2)  # JPEG: baseline, extended, progressive; others are rare, and left to the decoder
+SCAN, EXIF, SEVERAL, EXIF_CHUNK = 0xDA, 0xE1, 0xE2, b"eXIf"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What decoding would give: sizes as seen upright."""
+
+    height: int
+    width: int
+    channels: int
+    bits: int
+
+
+def read_header(data: bytes) -> Header | None:
+    """The header of a picture whose structure is whole; None where only decoding can tell."""
+    try:
+        if data.startswith(b"\xff\xd8"):
+            header = _jpeg(data)
+        elif data.startswith(b"\x89PNG\r\n\x1a\n"):
+            header = _png(data)
+        elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+            header = _webp(data)
+        else:
+            return None
+    except (IndexError, struct.error):
+        return None
+    fits = header is not None and 0 < header.height * header.width <= MAX_PIXELS
+    return header if fits else None
+
+
+def _jpeg(data: bytes) -> Header | None:
+    if not data.endswith(b"\xff\xd9"):
+        return None
+    position, frame, on_its_side = 2, None, False
+    while data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF:  # padding before a marker
+            position += 1
+            continue
+        length = data[position + 2] << 8 | data[position + 3]
+        body = position + 4
+        if marker == SCAN:
+            return None if frame is None else _upright(frame, on_its_side)
+        if marker in FRAMES:
+            frame = data[body : body + 6]
+        elif marker == EXIF and data[body : body + 6] == b"Exif\0\0":
+            on_its_side = _orientation(data[body : body + length - 2]) >= 5
+        elif marker == SEVERAL and data[body : body + 4] == b"MPF\0":
+            return None
+        position += 2 + length
+    return None
+
+
+def _upright(frame: bytes, on_its_side: bool) -> Header | None:
+    bits, height, width, components = struct.unpack(">BHHB", frame)
+    if bits != 8 or components not in (1, 3, 4):
+        return None
+    if on_its_side:
+        height, width = width, height
+    return Header(height, width, 1 if components == 1 else 3, 8)
+
+
+def _orientation(exif: bytes) -> int:
+    parsed = Image.Exif()
+    try:
+        parsed.load(exif)
+        return int(parsed.get(ORIENTATION, 1))
+    except Exception:  # damaged EXIF is answered with anything; decoders pass over it as well
+        return 1
+
+
+def _png(data: bytes) -> Header | None:
+    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
+    position, kinds = 8, set()
+    while position < len(data):
+        (length,) = struct.unpack(">I", data[position : position + 4])
+        end = position + 12 + length
+        kind = data[position + 4 : position + 8]
+        if struct.unpack(">I", data[end - 4 : end])[0] != zlib.crc32(data[position + 4 : end - 4]):
+            return None
+        kinds.add(kind)
+        position = end
+    whole = kind == b"IEND" and {b"IHDR", b"IDAT"} <= kinds
+    if not whole or kinds & {EXIF_CHUNK, b"acTL"}:
+        return None
+    return Header(height, width, 1 if colour in (0, 4) else 3, 16 if depth == 16 else 8)
+
+
+def _webp(data: bytes) -> Header | None:
+    """Simple files alone: those with an alpha channel, EXIF or frames are decoded."""
+    (size,) = struct.unpack("<I", data[4:8])
+    if size + 8 != len(data):
+        return None
+    if data[12:16] == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
+        width, height = struct.unpack("<HH", data[26:30])
+        return Header(height & 0x3FFF, width & 0x3FFF, 3, 8)
+    if data[12:16] == b"VP8L" and data[20] == 0x2F:
+        (packed,) = struct.unpack("<I", data[21:25])
+        return Header((packed >> 14 & 0x3FFF) + 1, (packed & 0x3FFF) + 1, 3, 8)
+    return None

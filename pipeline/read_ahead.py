@@ -1,0 +1,74 @@
+"""The sources of a shard, read and checked by threads ahead of their being written, in the shard's order.
+
+Reading, hashing and decoding all leave Python's lock, so one process keeps more than one core and the disk busy.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+
+from pipeline.contents import Contents
+from pipeline.index import LeftOut
+from pipeline.ingest import Sample, ingest
+from pipeline.plan import Job
+from pipeline.sources import SourceFile
+from pipeline.statistics import Levels
+from pipeline.storage import StorageConfig
+
+THREADS = 2
+BATCH = 8  # pictures that a thread takes at a time: handing over one costs as much as parsing its header
+BATCH_BYTES = 1 << 24  # of their files, so that a few huge ones do not fill the memory
+AHEAD = 4  # batches
+
+Result = tuple[int, list[Sample] | LeftOut, Levels]
+
+
+class ReadAhead:
+    """Iterates over (number, samples or why there are none, their levels) for each source of a job."""
+
+    def __init__(self, job: Job, storage: StorageConfig) -> None:
+        self.job = job
+        self.storage = storage
+        self._threads = ThreadPoolExecutor(THREADS)
+        self._local = threading.local()  # a thread's own open files: one must not close what another reads
+
+    def __iter__(self) -> Iterator[Result]:
+        waiting: deque[Future[list[Result]]] = deque()
+        for batch in self._batches():
+            waiting.append(self._threads.submit(self._ingest, batch))
+            if len(waiting) >= AHEAD:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+
+    def _batches(self) -> Iterator[list[tuple[int, SourceFile]]]:
+        batch: list[tuple[int, SourceFile]] = []
+        size = 0
+        for number, source in enumerate(self.job.files, self.job.first_key):
+            batch.append((number, source))
+            size += source.size
+            if len(batch) >= BATCH or size >= BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+        yield batch
+
+    def _ingest(self, batch: list[tuple[int, SourceFile]]) -> list[Result]:
+        if not hasattr(self._local, "contents"):
+            self._local.contents = Contents()
+        results = []
+        for number, source in batch:
+            levels = Levels()
+            measure = number % self.job.measure_every == 0
+            samples = ingest(source, self._local.contents, self.storage, levels, measure)
+            results.append((number, samples, levels))
+        return results
+
+    def __enter__(self) -> "ReadAhead":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,79 @@
+"""The plain tar writer: what it writes is what any reader of tars and WebDataset reads."""
+
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+import webdataset
+
+from pipeline.reader import ShardSet
+from pipeline.tar_writer import TarWriter, tar_header
+
+
+def written(members: dict[str, bytes]) -> tuple[bytes, str, list[int]]:
+    file = io.BytesIO()
+    with TarWriter(file) as tar:
+        offsets = [tar.add(tar_header(name, len(data)), data) for name, data in members.items()]
+        sha256 = tar.finish()
+    return file.getvalue(), sha256, offsets
+
+
+def test_any_tar_reads_it() -> None:
+    members = {"a.jpg": b"x" * 511, "b" * 96 + ".png": b"y" * 512, "c.json": b"", "d": bytes(10 << 20)}
+    data, sha256, offsets = written(members)
+    assert hashlib.sha256(data).hexdigest() == sha256
+    assert len(data) % 10240 == 0
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        infos = archive.getmembers()
+        assert {info.name: archive.extractfile(info).read() for info in infos} == members  # type: ignore[union-attr]
+    assert [info.offset_data for info in infos] == offsets
+    assert {(info.mtime, info.uid, info.mode, info.uname) for info in infos} == {(0, 0, 0o444, "")}
+
+
+def test_a_header_is_that_of_pythons_own_writer() -> None:
+    info = tarfile.TarInfo("000000001.jpg")
+    info.size, info.mode = 12345, 0o444
+    ours, theirs = tar_header(info.name, info.size), info.tobuf(tarfile.USTAR_FORMAT)
+    assert tarfile.TarInfo.frombuf(ours, "ascii", "strict").chksum == sum(ours[:148]) + 256 + sum(ours[156:])
+    assert ours[:100] + ours[124:136] + ours[257:265] == theirs[:100] + theirs[124:136] + theirs[257:265]
+
+
+@pytest.mark.parametrize(("name", "size"), [("x" * 101, 1), ("x", 8 << 30)])
+def test_what_does_not_fit_a_header_is_refused(name: str, size: int) -> None:
+    with pytest.raises(ValueError, match="ustar"):
+        tar_header(name, size)
+
+
+def test_a_failing_disk_is_not_swallowed() -> None:
+    with open("/dev/full", "wb", buffering=0) as full, TarWriter(full) as tar:
+        tar.add(tar_header("x", 5), b"12345")
+        with pytest.raises(OSError, match="No space"):
+            tar.finish()
+
+
+@pytest.mark.filterwarnings("ignore")  # of webdataset's own
+def test_webdataset_reads_a_set(shards: Path) -> None:
+    urls = sorted(map(str, shards.glob("*.tar")))
+    opened = ShardSet(shards)
+    read = list(webdataset.WebDataset(urls, shardshuffle=False, empty_check=False))
+    assert len(read) == len(opened)
+    for number, sample in enumerate(read):
+        stored = opened.read(number)
+        assert sample[stored.extension] == stored.data
+        about = json.loads(sample["json"])
+        assert hashlib.sha256(stored.data).hexdigest() == about["sha256"]
+        assert about["height"] == opened.table[number]["height"]
+
+
+@pytest.mark.filterwarnings("ignore")  # of wids' own
+def test_wids_reads_a_set(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wids = pytest.importorskip("wids")
+    opened = ShardSet(shards)
+    read = wids.ShardListDataset(str(shards / "index.json"), cache_dir=str(tmp_path), keep=True)
+    assert len(read) == len(opened)
+    for number in range(len(opened)):
+        about = read[number][".json"]
+        assert hashlib.sha256(opened.read(number).data).hexdigest() == about["sha256"]
