@@ -26,7 +26,7 @@ from pipeline.order import Order
 from pipeline.pairs import Pair, PairDataset, PairsConfig
 from pipeline.reader import ShardSet
 from pipeline.shard import ShardConfig, shard
-from pipeline.sources import list_sources
+from pipeline.sources.listing import list_sources
 
 BATCH = 16
 SECONDS = 3.0  # of each measurement

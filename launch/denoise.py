@@ -11,7 +11,7 @@ from launch.denoiser import Denoiser
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput, run_verb
 from pipeline.picture import Picture, decode, encode, from_unit, to_unit
-from pipeline.sources import list_pictures
+from pipeline.sources.listing import list_pictures
 
 MAX_PIXELS = 1 << 30  # a person named this file, so only what cannot be held is refused
 

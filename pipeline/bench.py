@@ -14,8 +14,8 @@ import webdataset
 
 from pipeline.errors import BadInput, run_verb
 from pipeline.shard import ShardConfig, shard
-from pipeline.sources import Sources, list_sources
-from pipeline.storage import StorageConfig
+from pipeline.sharding.storage import StorageConfig
+from pipeline.sources.listing import Sources, list_sources
 
 Writer = Callable[[Sources, Path], None]
 

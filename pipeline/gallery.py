@@ -11,7 +11,7 @@ from pipeline.index import INDEX
 from pipeline.picture import decode, to_unit
 from pipeline.randomness import name_generator
 from pipeline.reader import ShardSet
-from pipeline.sources import list_pictures
+from pipeline.sources.listing import list_pictures
 
 TEST_NOISE_SEED = 0  # the test noise of a picture is a constant of this project, not of a run
 

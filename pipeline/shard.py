@@ -14,18 +14,18 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.atomic import write_whole
-from pipeline.duplicates import find_duplicates
 from pipeline.errors import BadInput, run_verb
 from pipeline.index import INDEX, SAMPLES, Index, LeftOut, ShardEntry, file_sha256, library_versions, load_index, shown
-from pipeline.jobs import WORK, all_results, claim_folder, differences, remove_leftovers, run_jobs, sole_writer
-from pipeline.part import Part, part_of_environment
-from pipeline.plan import Plan, PlanConfig, make_plan
 from pipeline.reader import damage
-from pipeline.shard_writer import ShardResult
-from pipeline.sources import Sources, list_sources
-from pipeline.split import Split
-from pipeline.statistics import Levels, describe_table
-from pipeline.storage import StorageConfig
+from pipeline.sharding.duplicates import find_duplicates
+from pipeline.sharding.jobs import WORK, all_results, claim_folder, differences, remove_leftovers, run_jobs, sole_writer
+from pipeline.sharding.part import Part, part_of_environment
+from pipeline.sharding.plan import Plan, PlanConfig, make_plan
+from pipeline.sharding.shard_writer import ShardResult
+from pipeline.sharding.split import Split
+from pipeline.sharding.statistics import Levels, describe_table
+from pipeline.sharding.storage import StorageConfig
+from pipeline.sources.listing import Sources, list_sources
 
 NOT_BAD = ("duplicate", "small")  # left out because it was asked for
 

@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from pipeline.dead_leaves import dead_leaves
-from pipeline.plan import PlanConfig
 from pipeline.shard import ShardConfig, shard
-from pipeline.sources import list_sources
+from pipeline.sharding.plan import PlanConfig
+from pipeline.sources.listing import list_sources
 
 ROOT = Path(__file__).parent.parent
 

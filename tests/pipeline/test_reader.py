@@ -11,11 +11,11 @@ import pytest
 
 from pipeline.errors import BadInput
 from pipeline.index import SAMPLE
-from pipeline.plan import PlanConfig
 from pipeline.reader import ShardSet, verify
 from pipeline.shard import ShardConfig, shard
-from pipeline.sources import list_sources
-from pipeline.storage import StorageConfig
+from pipeline.sharding.plan import PlanConfig
+from pipeline.sharding.storage import StorageConfig
+from pipeline.sources.listing import list_sources
 from tests.conftest import folder_bytes
 
 FLIPS = 300  # of single bits, for each storage

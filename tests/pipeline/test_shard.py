@@ -16,11 +16,11 @@ import pytest
 
 from pipeline.errors import BadInput
 from pipeline.index import load_index
-from pipeline.plan import PlanConfig
 from pipeline.reader import ShardSet, verify
 from pipeline.shard import ShardConfig, main, shard
-from pipeline.sources import list_sources
-from pipeline.storage import StorageConfig
+from pipeline.sharding.plan import PlanConfig
+from pipeline.sharding.storage import StorageConfig
+from pipeline.sources.listing import list_sources
 from tests.conftest import Run, environment, folder_bytes, stamped
 
 ARGUMENTS = ("--shard-mb", "0.05")

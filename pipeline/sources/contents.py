@@ -10,9 +10,9 @@ from typing import Any
 from pipeline.descriptors import Descriptors
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut, crc32
-from pipeline.members import NO_CRC, Member
-from pipeline.sources import SourceFile
-from pipeline.tar_members import BLOCK, parse_header
+from pipeline.sources.listing import SourceFile
+from pipeline.sources.members import NO_CRC, Member
+from pipeline.sources.tar_members import BLOCK, parse_header
 
 REPLAN = "leave the sources alone while sharding; delete the output folder and run the command again"
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a zip member: signature, lengths of its name and extra field

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import BadInput
-from pipeline.sources import Sources, list_pictures, list_sources
+from pipeline.sources.listing import Sources, list_pictures, list_sources
 
 
 def titles(sources: Sources) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import BadInput
-from pipeline.members import Member, Refused, is_archive, is_hidden, is_picture, refuse
+from pipeline.sources.members import Member, Refused, is_archive, is_hidden, is_picture, refuse
 
 ENCRYPTED = 1  # bit of a member's flags
 

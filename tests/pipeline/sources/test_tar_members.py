@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contents import Contents
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut
-from pipeline.sources import Sources, list_sources
+from pipeline.sources.contents import Contents
+from pipeline.sources.listing import Sources, list_sources
 from tests.conftest import stamped
 
 

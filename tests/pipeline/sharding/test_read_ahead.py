@@ -6,10 +6,10 @@ import pytest
 
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut
-from pipeline.plan import Job
-from pipeline.read_ahead import ReadAhead
-from pipeline.sources import list_sources
-from pipeline.storage import StorageConfig
+from pipeline.sharding.plan import Job
+from pipeline.sharding.read_ahead import ReadAhead
+from pipeline.sharding.storage import StorageConfig
+from pipeline.sources.listing import list_sources
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 100])

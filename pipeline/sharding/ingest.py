@@ -4,14 +4,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.contents import Contents
 from pipeline.errors import BadInput
-from pipeline.header import Header, read_header
 from pipeline.index import LeftOut
 from pipeline.picture import Pixels, decode
-from pipeline.sources import SourceFile
-from pipeline.statistics import Levels
-from pipeline.storage import PIXELS, StorageConfig, as_npy, fit, from_npy
+from pipeline.sharding.header import Header, read_header
+from pipeline.sharding.statistics import Levels
+from pipeline.sharding.storage import PIXELS, StorageConfig, as_npy, fit, from_npy
+from pipeline.sources.contents import Contents
+from pipeline.sources.listing import SourceFile
 
 
 @dataclass(frozen=True)

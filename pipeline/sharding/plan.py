@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut
 from pipeline.randomness import key, permute
-from pipeline.sources import SourceFile, Sources
-from pipeline.storage import StorageConfig
+from pipeline.sharding.storage import StorageConfig
+from pipeline.sources.listing import SourceFile, Sources
 
 CHUNK = 1 << 20  # positions permuted at a time, to bound the temporaries of a plan for a hundred million
 MEASURED = 32  # pictures at least whose levels are counted where decoding is not needed; one in 256 of a large set

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.header import Header, read_header
 from pipeline.picture import Picture, decode, encode
-from pipeline.sources import list_sources
+from pipeline.sharding.header import Header, read_header
+from pipeline.sources.listing import list_sources
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
 

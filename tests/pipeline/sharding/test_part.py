@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import BadInput
-from pipeline.part import Part, part_of_environment
-from pipeline.plan import PlanConfig
 from pipeline.shard import ShardConfig, shard
-from pipeline.sources import list_sources
+from pipeline.sharding.part import Part, part_of_environment
+from pipeline.sharding.plan import PlanConfig
+from pipeline.sources.listing import list_sources
 from tests.conftest import Run, folder_bytes
 
 

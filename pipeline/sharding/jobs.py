@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from pipeline.atomic import PARTIAL, write_whole
 from pipeline.errors import BadInput
-from pipeline.part import Part
-from pipeline.plan import Plan
-from pipeline.shard_writer import ShardResult, load_result, write_shard
+from pipeline.sharding.part import Part
+from pipeline.sharding.plan import Plan
+from pipeline.sharding.shard_writer import ShardResult, load_result, write_shard
 
 WORK = ".work"
 PLAN = "plan.json"

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline.jobs import differences
+from pipeline.sharding.jobs import differences
 from tests.conftest import environment
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import BadInput
-from pipeline.sources import Sources
+from pipeline.sources.listing import Sources
 
 REST = "train"
 

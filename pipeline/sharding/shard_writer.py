@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput
 from pipeline.index import REMAKE, SAMPLE, LeftOut, ShardEntry, crc32, idx_name
-from pipeline.ingest import Sample
-from pipeline.plan import Job
-from pipeline.read_ahead import ReadAhead
-from pipeline.statistics import Levels
-from pipeline.storage import PIXELS, StorageConfig
-from pipeline.tar_writer import TarWriter, tar_header
+from pipeline.sharding.ingest import Sample
+from pipeline.sharding.plan import Job
+from pipeline.sharding.read_ahead import ReadAhead
+from pipeline.sharding.statistics import Levels
+from pipeline.sharding.storage import PIXELS, StorageConfig
+from pipeline.sharding.tar_writer import TarWriter, tar_header
 
 DALI_INDEX_VERSION = "v1.2"
 

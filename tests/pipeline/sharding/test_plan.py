@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import BadInput
-from pipeline.plan import Plan, PlanConfig, make_plan
-from pipeline.sources import Sources
-from pipeline.storage import StorageConfig
+from pipeline.sharding.plan import Plan, PlanConfig, make_plan
+from pipeline.sharding.storage import StorageConfig
+from pipeline.sources.listing import Sources
 
 
 def listing(number: int, size: int = 1000) -> Sources:
@@ -73,9 +73,9 @@ MILLIONS = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from pipeline.plan import PlanConfig, make_plan
-from pipeline.sources import Sources
-from pipeline.storage import StorageConfig
+from pipeline.sharding.plan import PlanConfig, make_plan
+from pipeline.sources.listing import Sources
+from pipeline.sharding.storage import StorageConfig
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 sources = Sources([Path("x")], [""])
 for number in range(int(sys.argv[1])):

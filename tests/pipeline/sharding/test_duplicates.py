@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.duplicates import PROBE, find_duplicates
-from pipeline.sources import list_sources
+from pipeline.sharding.duplicates import PROBE, find_duplicates
+from pipeline.sources.listing import list_sources
 
 
 def write(folder: Path, files: dict[str, bytes]) -> Path:

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from pipeline.errors import BadInput
-from pipeline.header import Header
 from pipeline.picture import Pixels
+from pipeline.sharding.header import Header
 
 STORED_AS = {".jpg": "jpg", ".jpeg": "jpg", ".png": "png", ".webp": "webp"}  # other kinds are stored decoded
 PIXELS = "npy"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.contents import Contents
 from pipeline.descriptors import Descriptors
 from pipeline.index import LeftOut
-from pipeline.members import NO_CRC
-from pipeline.sources import SourceFile, Sources
+from pipeline.sources.contents import Contents
+from pipeline.sources.listing import SourceFile, Sources
+from pipeline.sources.members import NO_CRC
 
 PROBE = 4096  # bytes from the middle, where two pictures of one size differ; their beginnings may well be equal
 

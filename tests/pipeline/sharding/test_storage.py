@@ -10,16 +10,16 @@ from PIL import Image
 
 from pipeline.corruption import CorruptionConfig
 from pipeline.errors import BadInput
-from pipeline.header import Header
 from pipeline.index import load_index
 from pipeline.order import Order
 from pipeline.pairs import Pair, PairDataset, PairsConfig
 from pipeline.picture import decode
-from pipeline.plan import PlanConfig
 from pipeline.reader import ShardSet, verify
 from pipeline.shard import ShardConfig, shard
-from pipeline.sources import list_sources
-from pipeline.storage import StorageConfig, as_npy, cut, fit, from_npy, scale_down, to_grey
+from pipeline.sharding.header import Header
+from pipeline.sharding.plan import PlanConfig
+from pipeline.sharding.storage import StorageConfig, as_npy, cut, fit, from_npy, scale_down, to_grey
+from pipeline.sources.listing import list_sources
 
 
 def make(out: Path, source: Path | str, **storage: object) -> ShardSet:

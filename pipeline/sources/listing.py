@@ -15,10 +15,10 @@ from typing import overload
 
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut
-from pipeline.members import TOO_LARGE, Member, Refused, is_picture
 from pipeline.picture import SUFFIXES
-from pipeline.tar_members import tar_pictures
-from pipeline.zip_members import zip_pictures
+from pipeline.sources.members import TOO_LARGE, Member, Refused, is_picture
+from pipeline.sources.tar_members import tar_pictures
+from pipeline.sources.zip_members import zip_pictures
 
 ARCHIVES = {".tar": tar_pictures, ".zip": zip_pictures}
 COMPRESSED = (".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")

@@ -8,11 +8,11 @@ import pytest
 
 from pipeline.errors import BadInput
 from pipeline.index import load_index
-from pipeline.plan import PlanConfig
 from pipeline.reader import ShardSet
 from pipeline.shard import ShardConfig, shard
-from pipeline.sources import Sources, list_sources
-from pipeline.split import Split
+from pipeline.sharding.plan import PlanConfig
+from pipeline.sharding.split import Split
+from pipeline.sources.listing import Sources, list_sources
 from tests.conftest import stamped
 
 VAL = Split("val", 0.05)

@@ -8,12 +8,12 @@ import numpy as np
 from pipeline import inspect
 from pipeline.index import load_index
 from pipeline.picture import to_unit
-from pipeline.plan import PlanConfig
 from pipeline.reader import ShardSet
 from pipeline.shard import ShardConfig, shard
-from pipeline.sources import list_sources
-from pipeline.statistics import Levels
-from pipeline.storage import StorageConfig
+from pipeline.sharding.plan import PlanConfig
+from pipeline.sharding.statistics import Levels
+from pipeline.sharding.storage import StorageConfig
+from pipeline.sources.listing import list_sources
 
 
 def test_the_statistics_are_those_of_all_pixels(shards: Path) -> None:

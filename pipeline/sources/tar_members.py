@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.errors import BadInput
-from pipeline.members import ABOUT_LIMIT, Member, Refused, is_archive, is_hidden, is_picture, refuse, suffix
+from pipeline.sources.members import ABOUT_LIMIT, Member, Refused, is_archive, is_hidden, is_picture, refuse, suffix
 
 BLOCK = 512
 DEEPEST = 2  # a tar of tars; ones nested deeper are left out

@@ -10,7 +10,7 @@ import pytest
 import webdataset
 
 from pipeline.reader import ShardSet
-from pipeline.tar_writer import TarWriter, tar_header
+from pipeline.sharding.tar_writer import TarWriter, tar_header
 
 
 def written(members: dict[str, bytes]) -> tuple[bytes, str, list[int]]:

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
-from pipeline.contents import Contents
 from pipeline.index import LeftOut
-from pipeline.ingest import Sample, ingest
-from pipeline.plan import Job
-from pipeline.sources import SourceFile
-from pipeline.statistics import Levels
-from pipeline.storage import StorageConfig
+from pipeline.sharding.ingest import Sample, ingest
+from pipeline.sharding.plan import Job
+from pipeline.sharding.statistics import Levels
+from pipeline.sharding.storage import StorageConfig
+from pipeline.sources.contents import Contents
+from pipeline.sources.listing import SourceFile
 
 THREADS = 2
 BATCH = 8  # pictures that a thread takes at a time: handing over one costs as much as parsing its header
