@@ -89,7 +89,7 @@ print(plan.shards, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_a_plan_takes_two_hundred_bytes_a_picture() -> None:
     """So that of ImageNet fits in a third of a gigabyte, and one of a hundred million pictures in 20 GB."""
     command = [sys.executable, "-c", MILLIONS, "200000"]
-    root = Path(__file__).parent.parent.parent
+    root = Path(__file__).parents[3]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     shards, megabytes = map(int, done.stdout.split())
     assert 150 < shards < 200
