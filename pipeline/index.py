@@ -62,8 +62,12 @@ class LeftOut:
 
 def shown(entry: LeftOut) -> str:
     """One line for a terminal, whatever characters the name has."""
-    name = "".join(c if c.isprintable() else repr(c)[1:-1] for c in entry.source)
-    return f"{name}: {entry.reason}"
+    return f"{printable(entry.source)}: {entry.reason}"
+
+
+def printable(text: str) -> str:
+    """Line breaks, control characters and bytes that are no text, as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 @dataclass(frozen=True)

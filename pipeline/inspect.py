@@ -14,6 +14,7 @@ from pipeline.errors import EXIT_BAD_INPUT, BadInput, run_verb
 from pipeline.index import load_index, shown
 from pipeline.loader import LoaderConfig
 from pipeline.order import Order
+from pipeline.page import save_page
 from pipeline.pairs import PairDataset, PairsConfig
 from pipeline.panel import save_png, side_by_side
 from pipeline.reader import ShardSet, verify
@@ -88,6 +89,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="n2n inspect", description="Show what is in a shard set.")
     parser.add_argument("folder", type=Path, help="the set")
     parser.add_argument("--verify", action="store_true", help="recompute every checksum")
+    parser.add_argument(
+        "--html", type=Path, help="also write a page with pictures and histograms: one file, no network"
+    )
+    parser.add_argument("--samples", type=int, default=60, help="pictures on the page (default: 60)")
     parser.add_argument("--draw", type=int, help="save the pair that training sees at this draw")
     parser.add_argument("--config", type=Path, help="configuration of the training, with --draw")
     parser.add_argument("--out", type=Path, default=Path("pair.png"), help="picture of the pair (default: pair.png)")
@@ -98,6 +103,9 @@ def main(arguments: list[str] | None = None) -> None:
         draw_pair(options.folder, options.draw, options.config, options.out)
         return
     print(describe(options.folder))
+    if options.html:
+        save_page(options.folder, options.html, options.samples)
+        print(f"page: {options.html}")
     if options.verify:
         faults = verify(options.folder)
         print("\n".join(faults) if faults else "every checksum is right")
