@@ -20,8 +20,8 @@ def bars(title: str, values: NDArray[np.int64], unit: str = "") -> str:
         for n, tip in enumerate(tall)
         if tip
     )
-    middle = f"median {int(np.median(values)):,}{unit}"
-    return figure(title, shapes, (f"{low:,}{unit}", middle, f"{high:,}{unit}"), f"{peak:,} at most")
+    median = int(np.percentile(values, 50, method="lower"))  # as in the statistics of the index
+    return figure(title, shapes, (f"{low:,}{unit}", f"median {median:,}{unit}", f"{high:,}{unit}"), f"{peak:,} at most")
 
 
 def curves(title: str, counts: dict[str, NDArray[np.int64]], note: str) -> str:

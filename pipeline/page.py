@@ -69,7 +69,7 @@ path { fill-opacity: .16; stroke-width: 1.5; vector-effect: non-scaling-stroke }
 .sheet code { font-size: 12px }
 .sheet figcaption { display: block; font-size: 12px; margin-top: 6px; line-height: 1.4; overflow-wrap: anywhere }
 @media (max-width: 600px) { main { padding: 20px 12px 48px } .totals { grid-template-columns: 1fr 1fr }
-  th, td { padding: 6px 7px; font-size: 13px } .text, .sum { min-width: 96px } .sheet { gap: 8px } }
+  th, td { padding: 6px 7px; font-size: 13px } td.text, td.sum { min-width: 84px } .sheet { gap: 8px } }
 """
 
 
