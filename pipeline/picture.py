@@ -1,6 +1,7 @@
 """Picture files in and out: bytes of any common format <-> (C, H, W) arrays of 8 or 16 bits."""
 
 import io
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -69,10 +70,15 @@ def decode(data: bytes, where: object, max_pixels: int = MAX_PIXELS) -> Picture:
         raise BadInput(
             "not a readable picture",
             where=where,
-            got=f"{len(data)} bytes that do not decode ({error})",
+            got=f"{len(data)} bytes that do not decode ({reason_of(error)})",
             wanted="a whole JPEG, PNG, WebP, BMP or TIFF",
             todo="replace the file, or take it away",
         ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """A decoder's words without the address of our buffer in them: what is left out is listed the same every time."""
+    return re.sub(r" ?<_io\.BytesIO[^>]*>", "", str(error))
 
 
 def refuse_unfit(size: tuple[int, int], frames: int, floating: bool, where: object, max_pixels: int) -> None:

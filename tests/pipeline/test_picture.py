@@ -156,6 +156,17 @@ def test_what_is_no_picture_is_refused_with_its_name(name: str) -> None:
         decode(BAD[name], "my/file.jpg")
 
 
+def test_the_reason_is_the_same_every_time() -> None:
+    """It goes into index.json, whose bytes depend on nothing but the sources and the options."""
+    reasons = set()
+    for _ in range(3):
+        with pytest.raises(BadInput) as refused:
+            decode(bytearray(b"I am not a picture").copy(), "x")  # type: ignore[arg-type]
+        reasons.add(str(refused.value))
+    assert len(reasons) == 1
+    assert "0x" not in reasons.pop()
+
+
 def test_a_bomb_is_refused_by_its_header() -> None:
     data = bytearray(png((8, 8)))
     data[16:24] = (60_000).to_bytes(4, "big") * 2  # width and height of the header
