@@ -17,9 +17,10 @@ from pipeline.errors import BadInput
 class Denoiser:
     """Noisy pictures in, denoised ones out: `Denoiser.load("runs/first")(noisy)`."""
 
-    def __init__(self, net: UNet, device: torch.device | None = None, *, linear: bool = False) -> None:
-        """`linear` says that the network puts out linear light, as it does behind camera noise."""
-        self.linear = linear
+    def __init__(self, net: UNet, device: torch.device | None = None, *, corruption: str = "gaussian") -> None:
+        """`corruption` names the noise that the network was trained on; behind some it puts out linear light."""
+        self.corruption = corruption
+        self.linear = LAWS[corruption].linear
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net = net.eval().to(self.device).to(memory_format=torch.channels_last)
 
@@ -35,7 +36,7 @@ class Denoiser:
             raise BadInput("the run has no checkpoint yet", path, "none", "at least one", "train on, or name another")
         net = UNet(UNetConfig(**document["config"]["network"]))
         load_weights(net, document["ema"], path)
-        return cls(net, linear=LAWS[document["config"]["corruption"]["name"]].linear)
+        return cls(net, corruption=document["config"]["corruption"]["name"])
 
     @torch.no_grad()
     def __call__(self, noisy: Tensor) -> Tensor:

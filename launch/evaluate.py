@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="n2n evaluate", description="Measure a denoiser on clean pictures.")
     parser.add_argument("run", help="folder of a run, or a checkpoint")
     parser.add_argument("--images", type=Path, required=True, help="folder of clean pictures, or a shard set")
-    parser.add_argument("--corruption", choices=sorted(PUBLISHED_TEST), default="gaussian", help="the test noise")
+    parser.add_argument("--corruption", choices=sorted(PUBLISHED_TEST), help="test noise (default: the run's own)")
     for option, meaning in STRENGTHS.items():
         parser.add_argument(f"--{option.replace('_', '-')}", type=float, help=f"{meaning} (default: as published)")
     parser.add_argument("--limit", type=int, default=0, help="only the first pictures (default: all)")
@@ -133,8 +133,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.limit < 0:
         raise BadInput("an option is negative", "the command line", f"--limit {options.limit}", "at least 0")
-    corruption = asked_corruption(options)
     denoiser = Denoiser.load(options.run)
+    options.corruption = options.corruption or denoiser.corruption
+    corruption = asked_corruption(options)
     gallery = Gallery(options.images, options.limit)
     scores = []
     for name in tqdm(gallery.names, "evaluate", unit="picture", disable=None):

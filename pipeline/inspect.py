@@ -10,6 +10,7 @@ import jsonargparse
 import yaml
 
 from pipeline.corruption import CorruptionConfig
+from pipeline.corruptions.camera import to_srgb
 from pipeline.errors import EXIT_BAD_INPUT, BadInput, run_verb
 from pipeline.index import load_index, shown
 from pipeline.loader import LoaderConfig
@@ -56,12 +57,13 @@ def describe_statistics(statistics: dict[str, Any]) -> list[str]:
 
 
 def draw_pair(folder: Path, draw: int, config: Path, out: Path) -> None:
-    """Save source, target and clean crop of draw `draw` side by side, with the numbers that training sees."""
+    """Save source and target of draw `draw` side by side, and print the ranges of what training sees."""
     dataset = open_dataset(folder, config)
     pair = dataset.batch([draw])
     sample = int(dataset.order.samples([draw])[0])
     name = dataset.shards.read(sample).where
-    panel = side_by_side([("source", pair.source[0]), ("target", pair.target[0])])
+    target = to_srgb(pair.target[0]) if dataset.corruption.law.linear else pair.target[0]  # for the eye alone
+    panel = side_by_side([("source", pair.source[0]), ("target", target)])
     save_png(panel, out)
     ranges = ", ".join(f"{k} {v.min():+.3f} to {v.max():+.3f}" for k, v in pair._asdict().items())
     print(f"draw {draw}: {name}\n  {ranges}\n  {out}")

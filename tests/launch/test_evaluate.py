@@ -68,3 +68,15 @@ def test_protocol_on_a_fixed_example() -> None:
 
     clean = torch.from_numpy(np.full((3, 2, 2), 100, np.float32))
     assert psnr_db(clean + 2, clean) == pytest.approx(42.1102, abs=1e-4)
+
+
+def test_the_run_s_own_noise_is_the_default(
+    run_verb: Any, tiny: tuple[str, ...], pictures: Path, tmp_path: Path
+) -> None:
+    options = ("--corruption.name=bernoulli", "--train.images=4", "--data.validation=")
+    assert run_verb("launch.train", f"run={tmp_path / 'run'}", *tiny, *options).returncode == 0
+    done = run_verb("launch.evaluate", tmp_path / "run", "--images", pictures, "--limit", 1, "--json", "own.json")
+    assert done.returncode == 0, done.stderr
+    asked = ("--corruption", "bernoulli", "--json", "asked.json")
+    run_verb("launch.evaluate", tmp_path / "run", "--images", pictures, "--limit", 1, *asked)
+    assert (tmp_path / "own.json").read_bytes() == (tmp_path / "asked.json").read_bytes()
