@@ -52,8 +52,8 @@ def test_decibels_are_averaged_not_errors() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--images", "none"], "no such folder"),
-        (["--images", ".", "--sigma-255", "-1"], "negative"),
+        (["--images", "none"], "no such source"),
+        (["--images", ".", "--sigma-255", "-1"], "sigma_255"),
     ],
 )
 def test_bad_options_are_told(run_verb: Any, trained: Path, options: list[str], told: str) -> None:

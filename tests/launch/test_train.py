@@ -135,7 +135,7 @@ def test_other_data_is_refused(run_verb: Any, tiny: tuple[str, ...], trained: Pa
 def test_a_missing_validation_set_is_told_at_the_start(run_verb: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
     done = run_verb("launch.train", "--run", tmp_path / "run", *tiny, "--data.validation=none")
     assert done.returncode == 2
-    assert "no such folder" in done.stderr
+    assert "no such source" in done.stderr
     assert not (tmp_path / "run").exists()
 
 
