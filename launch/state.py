@@ -74,7 +74,6 @@ class TrainState:
         """Forward, backward, all-reduce, Adam, average; moves the clock. Returns this rank's mean loss.
 
         `loss` takes what the network puts out, the target, and of a masked pair the weight, if it wants it.
-
         Raises BadInput before the optimiser is touched where the loss or a gradient is not finite, on every rank.
         """
         source = pair.source.to(self.world.device, memory_format=torch.channels_last, non_blocking=True)
