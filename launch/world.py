@@ -42,6 +42,14 @@ class World:
         dist.all_gather_object(values, value)
         return values  # type: ignore[return-value]  # every None has been overwritten
 
+    def from_first(self, value: T) -> T:
+        """Rank 0's value, on every rank; what the others bring is not looked at."""
+        if self.size == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
+
     def sum(self, value: Tensor) -> Tensor:
         """The sum of a tensor over all ranks, on every rank."""
         if self.size > 1:
