@@ -44,11 +44,13 @@ class RunDir:
             self.lock = open(self.path / "lock", "a+")  # noqa: SIM115  # held until the process ends, however it does
             lock_within(CLAIM_WAIT_S, self.lock)
         except BlockingIOError as error:
-            self.lock.seek(0)
+            with self.lock:
+                self.lock.seek(0)
+                holder = self.lock.read()
             raise BadInput(
                 "another process is training this run",
                 where=self.path,
-                got=self.lock.read() or "a lock",
+                got=holder or "a lock",
                 wanted="one training a run",
                 todo="wait for it, stop it, or start another run with --run",
             ) from error

@@ -87,7 +87,9 @@ def join_world() -> World:
         torch.cuda.set_device(device)
     else:
         device = torch.device("cpu")
-        if os.environ.get("OMP_NUM_THREADS", "1") == "1":  # unset, or set by torchrun, which would idle most cores
+        asked = os.environ.get("OMP_NUM_THREADS", "")
+        if not asked or (asked == "1" and "TORCHELASTIC_RUN_ID" in os.environ):
+            # torchrun sets 1 where nothing is set, which would idle most cores.
             torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_size))
         keep_freed_memory()
     if size > 1:
