@@ -58,7 +58,9 @@ class Contents:
         if source.member is not None:
             return self._pread(source.root)(size, source.member.offset + offset)
         if isinstance(source.place, Remote):
-            return source.place.pread(size, offset)
+            # Not every web server sends parts; from the beginning all do.
+            skipped = offset if source.place.is_http else 0
+            return source.place.pread(skipped + size, offset - skipped)[skipped:]
         with open(source.place, "rb", buffering=0) as file:
             return os.pread(file.fileno(), size, offset)
 
