@@ -10,6 +10,7 @@ from typing import TypeVar
 from pipeline.errors import BadInput
 
 TRIES = 6
+GS_TRIES = 2  # of six each that gcsfs makes by itself, with pauses up to half a minute
 WAIT_S = 0.5  # before the second try; doubled for each after it, and shortened by chance, so that clients do not march
 TOLD_S = 2  # a shorter wait is not worth a line
 BRIEFLY = (408, 425, 429)  # refusals that pass, as do all from 500 on
@@ -37,7 +38,8 @@ def ask(where: str, question: Callable[[], Answer]) -> Answer:
 
     Raises FileNotFoundError where there is nothing at the address, Denied, or BadInput.
     """
-    for attempt in range(1, TRIES + 1):
+    tries = GS_TRIES if where.startswith("gs:") else TRIES
+    for attempt in range(1, tries + 1):
         try:
             return question()
         except (FileNotFoundError, BadInput):
@@ -47,8 +49,8 @@ def ask(where: str, question: Callable[[], Answer]) -> Answer:
                 raise FileNotFoundError(said(error)) from error
             if not passes(error, where):
                 raise
-            if attempt == TRIES:
-                raise gave_up(error, where) from error
+            if attempt == tries:
+                raise gave_up(error, where, tries) from error
             wait_s = WAIT_S * 2 ** (attempt - 1) * random.uniform(0.5, 1)
             if wait_s >= TOLD_S:
                 sys.stderr.write(f"{where}: {said(error)}; trying again in {wait_s:.0f} s\n")
@@ -78,11 +80,11 @@ def status_of(error: Exception) -> int | None:
     return None
 
 
-def gave_up(error: Exception, where: str) -> BadInput:
+def gave_up(error: Exception, where: str, tries: int) -> BadInput:
     return BadInput(
         "the store cannot be reached, or keeps failing",
         where,
-        f"{said(error)}, after {TRIES} tries",
+        f"{said(error)}, after {tries} tries",
         "a network and a store that answer (http_proxy, https_proxy, no_proxy and AWS_ENDPOINT_URL are honoured)",
         "check the address and the network, and run the same command again: it goes on",
     )

@@ -1,6 +1,7 @@
 """The libraries behind addresses: which there are, how they are set up, and what an HTTP server can do."""
 
 import http
+import logging
 import urllib.request
 from functools import cache, lru_cache
 from typing import Any
@@ -22,7 +23,10 @@ def store(protocol: str) -> Any:
             config = {"connect_timeout": 10, "retries": {"total_max_attempts": 1}}
             return fsspec.filesystem("s3", use_listings_cache=False, config_kwargs=config)
         if protocol == "gs":
-            return fsspec.filesystem("gs", use_listings_cache=False)
+            from gcsfs.core import GCSFileSystem  # itself, not what asks first what kind of bucket it is
+
+            logging.getLogger("gcsfs").setLevel(logging.CRITICAL + 1)  # it logs a traceback a failure; we say it once
+            return GCSFileSystem(use_listings_cache=False)
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
