@@ -2,11 +2,14 @@
 
 import json
 import os
+import pty
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -333,3 +336,28 @@ def test_a_set_is_whole_for_plain_tar_and_verify(many: Path, tmp_path: Path) -> 
     opened = ShardSet(tmp_path / "set")
     assert {opened.read(sample).data for sample in range(len(opened))} == sums
     assert len(abouts(tmp_path / "set")) == 1000
+
+
+def test_the_progress_says_what_and_how_fast_and_how_long(many: Path, tmp_path: Path) -> None:
+    """On a terminal; nowhere else is a bar of any use."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 160))
+    command = [sys.executable, "-m", "pipeline.shard", str(many), "--out", str(tmp_path / "set"), "--shard-mb", "0.05"]
+    with subprocess.Popen(
+        [*command, "--workers", "1"], env=environment(), stdout=subprocess.PIPE, stderr=theirs
+    ) as run:
+        os.close(theirs)
+        said = b""
+        try:
+            while data := os.read(ours, 1 << 16):
+                said += data
+        except OSError:  # as a terminal ends on Linux
+            pass
+        run.communicate()
+    os.close(ours)
+    assert run.returncode == 0
+    assert re.search(rb"shards: +\d+%.* \d+/1000 \[\d\d:\d\d<\d\d:\d\d, .*\d+ MB at [\d,]+ MB/s, 0 left out", said), (
+        said
+    )
+    done = subprocess.run([*command[:-3], str(tmp_path / "b")], env=environment(), capture_output=True, check=True)
+    assert done.stderr == b""

@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +98,6 @@ def test_what_cannot_train_is_left_out(tmp_path: Path, data: bytes, kind: str, r
 
 def bomb() -> bytes:
     """A PNG of 40,000 x 40,000 that is a few megabytes of file and gigabytes of pixels."""
-    import struct
-    import zlib
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
