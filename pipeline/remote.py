@@ -6,6 +6,7 @@ A written object appears whole or not at all, and is compared with what was sent
 import base64
 import hashlib
 import io
+import os
 import re
 import shutil
 import tempfile
@@ -81,9 +82,6 @@ class Remote:
     @property
     def parent(self) -> "Remote":
         return Remote(self.url.rpartition("/")[0])
-
-    def resolve(self) -> "Remote":
-        return self
 
     def info(self) -> dict[str, Any]:
         """What the store says of it. Raises FileNotFoundError."""
@@ -255,6 +253,11 @@ class RemoteFile(io.RawIOBase):
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
+
+
+def real(path: Place) -> Place:
+    """With all links followed, as far as they lead somewhere."""
+    return path if isinstance(path, Remote) else Path(os.path.realpath(path))
 
 
 def remove_tree(folder: Place) -> None:

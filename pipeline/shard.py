@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.atomic import write_whole
-from pipeline.errors import BadInput, run_verb
+from pipeline.errors import BadInput, disk_error, run_verb
 from pipeline.index import INDEX, SAMPLES, Index, LeftOut, ShardEntry, file_sha256, library_versions, load_index, shown
 from pipeline.reader import damage
 from pipeline.remote import Place, output_place, remove_tree
@@ -70,9 +70,12 @@ def shard(sources: Sources, out: Place, config: ShardConfig) -> dict[str, Index 
 
 
 def shard_plan(plan: Plan, out: Place, config: ShardConfig) -> Index | None:
-    if (out / INDEX).exists():
-        return finished_already(out, plan)
-    claim_folder(out, plan)
+    try:
+        if (out / INDEX).exists():
+            return finished_already(out, plan)
+        claim_folder(out, plan)
+    except OSError as error:  # such as a file in the way, or a folder that nobody may make
+        raise disk_error(error, out) from error
     with sole_writer(out, config.part):
         if not config.finish:
             run_jobs(plan, out, config.workers, config.part)

@@ -16,7 +16,7 @@ from typing import overload
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut
 from pipeline.picture import SUFFIXES
-from pipeline.remote import Place, Remote, place
+from pipeline.remote import Place, Remote, place, real
 from pipeline.sources.folders import walk, walk_remote
 from pipeline.sources.members import NO_CRC, TOO_LARGE, Member, Refused, is_picture, unsafe_name
 from pipeline.sources.tar_members import tar_pictures
@@ -186,7 +186,7 @@ def expand_remote(pattern: Remote) -> list[Place]:
 def refuse_repeated(roots: list[Place]) -> None:
     seen: dict[Place, Place] = {}
     for root in roots:
-        resolved = root.resolve()
+        resolved = real(root)
         if resolved in seen:
             raise BadInput("a source is given twice", root, f"{seen[resolved]} before it", "every source once")
         seen[resolved] = root
@@ -199,13 +199,13 @@ def labels(roots: list[Place]) -> list[str]:
     """
     if len(roots) == 1:
         return [""]
-    parts = [root.resolve().parts[1:] for root in roots]
+    parts = [real(root).parts[1:] for root in roots]
     longest = max(len(path) for path in parts)
     for length in range(1, longest + 1):
         ends = ["/".join(path[-length:]) for path in parts]
         if len(set(ends)) == len(ends):
             return ends
-    return [str(root.resolve()) for root in roots]
+    return [str(real(root)) for root in roots]
 
 
 def _list_root(sources: Sources, number: int, root: Place) -> None:
