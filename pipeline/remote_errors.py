@@ -1,6 +1,5 @@
 """What goes wrong between here and a store elsewhere: what passes is tried again, all else becomes one message."""
 
-import asyncio
 import random
 import sys
 import time
@@ -13,6 +12,7 @@ TRIES = 6
 GS_TRIES = 2  # of six each that gcsfs makes by itself, with pauses up to half a minute
 WAIT_S = 0.5  # before the second try; doubled for each after it, and shortened by chance, so that clients do not march
 TOLD_S = 2  # a shorter wait is not worth a line
+FORBIDDEN = ("AccessDenied", "AllAccessDisabled", "403")  # of the object; other refusals are of the account
 BRIEFLY = (408, 425, 429)  # refusals that pass, as do all from 500 on
 LIBRARIES = ("aiohttp", "aiobotocore", "botocore", "fsspec", "gcsfs", "google", "requests", "s3fs", "urllib3")
 
@@ -26,7 +26,11 @@ Answer = TypeVar("Answer")
 
 
 class Denied(BadInput):
-    """The store knows the address, and does not give it to this user."""
+    """The store knows the user, and does not give out what is at this address.
+
+    A picture that is denied is left out, as one without permission on a disk. An account that has expired is no
+    property of the picture: it stops the run, or a set would have other bytes for it.
+    """
 
 
 class TryAgain(Exception):  # noqa: N818  # not an error yet
@@ -64,11 +68,18 @@ def passes(error: Exception, where: str) -> bool:
     if "Credentials" in type(error).__name__:
         raise BadInput("no credentials", where, said(error), "an account that may use it", todo)
     if isinstance(error, PermissionError) or status in (401, 403):
-        raise Denied("access denied", where, said(error), "an account that may use it", todo)
+        kind = Denied if status == 403 or code_of(error) in FORBIDDEN else BadInput
+        raise kind("access denied", where, said(error), "an account that may use it", todo)
     if status is not None and 400 <= status < 500 and status not in BRIEFLY:
         raise BadInput("the store refuses", where, said(error), "an address that it serves", "check the address")
-    known = isinstance(error, (OSError, TryAgain, asyncio.TimeoutError))
+    known = isinstance(error, (OSError, TryAgain))
     return known or type(error).__module__.partition(".")[0] in LIBRARIES
+
+
+def code_of(error: Exception) -> str:
+    """What S3 calls the error that s3fs has translated."""
+    response = getattr(error.__cause__, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
 
 
 def status_of(error: Exception) -> int | None:

@@ -2,7 +2,6 @@
 
 import http
 import logging
-import urllib.request
 from functools import cache, lru_cache
 from typing import Any
 
@@ -57,6 +56,8 @@ def require_ranges(url: str) -> None:
 
 
 def _sends_ranges(url: str) -> bool:
+    import urllib.request
+
     request = urllib.request.Request(url, headers={"Range": "bytes=0-0", "User-Agent": "n2n"})
     with urllib.request.urlopen(request, timeout=60) as answer:
         return bool(answer.status == http.HTTPStatus.PARTIAL_CONTENT)

@@ -6,6 +6,7 @@ import os
 import struct
 import zlib
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pipeline.descriptors import Descriptors
@@ -36,11 +37,15 @@ class Contents:
         """
         try:
             if source.member is None:
-                return _read_remote(source.place, source) if isinstance(source.place, Remote) else _read_file(source)
+                if isinstance(source.root, Remote):
+                    return _sized((source.root / source.name).pread(source.size + 1, 0), source)
+                return _sized(_read_file(source.root, source), source)
             if source.root.suffix.lower() == ".zip":
                 return _read_zip_member(self._pread(source.root), source, source.member)
             return _read_tar_member(self._pread(source.root), source, source.member)
         except Denied as error:
+            if source.member is not None:
+                raise
             return LeftOut(source.title, "unreadable", f"{error.args[0]}: {error.args[2]}")
         except OSError as error:
             reason = error.strerror or str(error)
@@ -57,12 +62,15 @@ class Contents:
         """Some stored bytes of a source. Raises OSError where they cannot be read."""
         if source.member is not None:
             return self._pread(source.root)(size, source.member.offset + offset)
-        if isinstance(source.place, Remote):
+        if isinstance(source.root, Remote):
             # Not every web server sends parts; from the beginning all do.
-            skipped = offset if source.place.is_http else 0
-            return source.place.pread(skipped + size, offset - skipped)[skipped:]
-        with open(source.place, "rb", buffering=0) as file:
-            return os.pread(file.fileno(), size, offset)
+            skipped = offset if source.root.is_http else 0
+            return (source.root / source.name).pread(skipped + size, offset - skipped)[skipped:]
+        descriptor = os.open(os.path.join(source.root, source.name), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.pread(descriptor, size, offset)
+        finally:
+            os.close(descriptor)
 
     def about(self, source: SourceFile) -> dict[str, Any]:
         """The JSON beside a picture in a WebDataset tar; empty where there is none that can be read."""
@@ -77,19 +85,15 @@ class Contents:
         return about if isinstance(about, dict) else {}
 
 
-def _read_file(source: SourceFile) -> bytes:
-    descriptor = os.open(os.path.join(str(source.root), source.name), os.O_RDONLY | os.O_CLOEXEC)
+def _read_file(root: Path, source: SourceFile) -> bytes:
+    descriptor = os.open(os.path.join(root, source.name), os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = os.read(descriptor, source.size + 1)
         while len(data) <= source.size and (more := os.read(descriptor, source.size + 1 - len(data))):
             data += more
     finally:
         os.close(descriptor)
-    return _sized(data, source)
-
-
-def _read_remote(place: Remote, source: SourceFile) -> bytes:
-    return _sized(place.pread(source.size + 1, 0), source)
+    return data
 
 
 def _sized(data: bytes, source: SourceFile) -> bytes:

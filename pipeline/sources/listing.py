@@ -169,18 +169,12 @@ def expand(argument: str | Path) -> list[Place]:
     if not glob.has_magic(str(argument)) or path.exists():
         return [path]
     if isinstance(path, Remote):
-        return expand_remote(path)
-    found = sorted(glob.glob(str(argument), recursive=True), key=os.fsencode)
+        found: list[Place] = [*sorted(path.glob(), key=lambda fit: os.fsencode(fit.url))]
+    else:
+        found = [Path(name) for name in sorted(glob.glob(str(argument), recursive=True), key=os.fsencode)]
     if not found:
         raise BadInput("nothing fits the pattern", argument, "no file", "folders, pictures or archives", "check it")
-    return [Path(name) for name in found]
-
-
-def expand_remote(pattern: Remote) -> list[Place]:
-    found = sorted(pattern.glob(), key=lambda fit: os.fsencode(fit.url))
-    if not found:
-        raise BadInput("nothing fits the pattern", pattern, "no file", "folders, pictures or archives", "check it")
-    return list(found)
+    return found
 
 
 def refuse_repeated(roots: list[Place]) -> None:

@@ -20,7 +20,7 @@ import pytest
 from pipeline import inspect
 from pipeline.errors import BadInput
 from pipeline.remote import Remote
-from pipeline.remote_errors import TryAgain
+from pipeline.remote_errors import Denied, TryAgain, passes
 from pipeline.remote_store import store
 from pipeline.shard import ShardConfig, main, shard
 from pipeline.sharding.plan import PlanConfig
@@ -359,3 +359,17 @@ def test_no_room_for_a_shard_before_it_is_sent(bucket: Bucket, photos: Path) -> 
     done = subprocess.run(limited, env=settings(bucket.endpoint), capture_output=True, text=True, check=False)
     refused(done, "the disk refused", "File too large", "TMPDIR")
     assert not [name for name in bucket.objects("set") if name.endswith((".tar", ".json")) and ".work" not in name]
+
+
+@pytest.mark.parametrize(
+    ("code", "of_the_object"),
+    [("AccessDenied", True), ("ExpiredToken", False), ("InvalidAccessKeyId", False), ("SignatureDoesNotMatch", False)],
+)
+def test_an_account_that_expires_stops_the_run_and_leaves_no_picture_out(code: str, of_the_object: bool) -> None:
+    from botocore.exceptions import ClientError
+    from s3fs.errors import translate_boto_error
+
+    error = translate_boto_error(ClientError({"Error": {"Code": code, "Message": "no"}}, "GetObject"))
+    with pytest.raises(BadInput, match="access denied") as raised:
+        passes(error, "s3://bucket/a.jpg")
+    assert isinstance(raised.value, Denied) == of_the_object

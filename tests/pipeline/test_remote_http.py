@@ -119,6 +119,17 @@ def test_a_picture_that_is_refused_is_left_out(site: Site, tmp_path: Path) -> No
     assert "403" in lost.reason
 
 
+@pytest.mark.parametrize(("name", "status"), [("in", 401), ("a.tar", 403)])
+def test_an_account_or_an_archive_that_is_refused_midway_stops_the_run(
+    site: Site, tmp_path: Path, name: str, status: int
+) -> None:
+    sources = list_sources([f"{site.url}/{name}"])
+    site.faults = [0, 0, status]
+    with pytest.raises(BadInput, match="access denied"):
+        shard(sources, tmp_path / "set", ShardConfig(max_bad=1, keep_duplicates=True))
+    assert not list((tmp_path / "set").glob("*.tar*"))
+
+
 @pytest.mark.parametrize("name", ["a.tar", "a.zip"])
 def test_a_server_without_ranges_serves_pictures_but_no_archives(site: Site, tmp_path: Path, name: str) -> None:
     site.ranges = False
