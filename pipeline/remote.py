@@ -65,11 +65,12 @@ class Remote:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        _, _, path = self.url.partition("://")
+        path = self.url.partition("://")[2]
+        path = path.partition("?")[0] if self.is_http else path  # a signature may stand behind it
         return (f"{self.protocol}://", *(self.unquoted(part) for part in path.split("/") if part))
 
     def unquoted(self, name: str) -> str:
-        return urllib.parse.unquote(name.partition("?")[0]) if self.is_http else name
+        return urllib.parse.unquote(name) if self.is_http else name
 
     @property
     def name(self) -> str:

@@ -57,6 +57,15 @@ def test_the_bytes_are_those_of_a_local_run(site: Site, tmp_path: Path, name: st
     assert make(tmp_path / "there", f"{site.url}/{name}") == make(tmp_path / "here", site.folder / name)
 
 
+def test_signed_addresses_and_patterns(site: Site, tmp_path: Path) -> None:
+    here = make(tmp_path / "here", site.folder / "a.zip")
+    assert make(tmp_path / "signed", f"{site.url}/a.zip?signature=a/b%2F&expires=1") == here
+    pattern = make(tmp_path / "pattern", f"{site.url}/in/class[01]")
+    assert pattern == make(tmp_path / "folders", site.folder / "in" / "class[01]")
+    with pytest.raises(BadInput, match="nothing fits"):
+        make(tmp_path / "x", f"{site.url}/in/none*")
+
+
 @pytest.mark.parametrize("name", ["in", "a.tar", "a.zip"])
 def test_connections_cut_and_servers_that_stumble_change_no_byte(site: Site, tmp_path: Path, name: str) -> None:
     site.faults = [503, -100, 429, 0, -1, 500, 0, 0, -2000, -2000, 408, 0, 504]
