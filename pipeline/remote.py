@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import urllib.parse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -218,7 +218,8 @@ class Remote:
             if found := store(self.protocol).find(self.url):
                 store(self.protocol).rm(found)
 
-        ask(self.url, remove)
+        with suppress(FileNotFoundError):
+            ask(self.url, remove)
 
     def mkdir(self, parents: bool = False, exist_ok: bool = False) -> None:
         """Nothing: a folder elsewhere is there when something is in it."""
@@ -262,9 +263,10 @@ def real(path: Place) -> Place:
 
 
 def remove_tree(folder: Place) -> None:
+    """Delete a folder with all that is in it, where there is one."""
     if isinstance(folder, Remote):
         folder.remove_tree()
-    else:
+    elif folder.exists():
         shutil.rmtree(folder)
 
 

@@ -72,7 +72,9 @@ def shard(sources: Sources, out: Place, config: ShardConfig) -> dict[str, Index 
 def shard_plan(plan: Plan, out: Place, config: ShardConfig) -> Index | None:
     try:
         if (out / INDEX).exists():
-            return finished_already(out, plan)
+            index = finished_already(out, plan)
+            remove_tree(out / WORK)  # a run killed after its last file but one step before its end leaves it
+            return index
         claim_folder(out, plan)
     except OSError as error:  # such as a file in the way, or a folder that nobody may make
         raise disk_error(error, out) from error

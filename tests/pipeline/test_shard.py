@@ -119,6 +119,16 @@ def test_run_again_changes_nothing(many: Path, tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
+def test_killed_after_the_index_but_before_the_end_leaves_no_work_behind(
+    many: Path, straight: dict[str, bytes], tmp_path: Path
+) -> None:
+    make(tmp_path / "set", many)
+    (tmp_path / "set" / ".work").mkdir()
+    (tmp_path / "set" / ".work" / "plan.json").write_text("{}")
+    make(tmp_path / "set", many)
+    assert folder_bytes(tmp_path / "set") == straight
+
+
 def test_the_folder_of_another_set_is_left_alone(many: Path, pictures: Path, tmp_path: Path) -> None:
     make(tmp_path / "set", many)
     with pytest.raises(BadInput, match=r"already holds another set[^$]*sources is 12, was 1000"):
