@@ -26,6 +26,7 @@ from pipeline.index import (
     map_samples,
 )
 from pipeline.picture import decode
+from pipeline.remote import Place
 
 BLOCK = 512
 
@@ -163,13 +164,13 @@ def missing_shard(path: Path) -> BadInput:
     return BadInput("a shard is missing", path, "no such file", "every shard that index.json lists", REMAKE)
 
 
-def verify(folder: Path) -> list[str]:
+def verify(folder: Place) -> list[str]:
     """Recompute every checksum of a set: one line for each file that is missing or is not as it was written."""
     index = load_index(folder)
     return _faults(folder, [(SAMPLES, index.samples_sha256)]) + damage(folder, index.shards)
 
 
-def damage(folder: Path, shards: Iterable[ShardEntry]) -> list[str]:
+def damage(folder: Place, shards: Iterable[ShardEntry]) -> list[str]:
     """The same for some shards and the indices beside them."""
     expected = []
     for shard in shards:
@@ -177,7 +178,7 @@ def damage(folder: Path, shards: Iterable[ShardEntry]) -> list[str]:
     return _faults(folder, expected)
 
 
-def _faults(folder: Path, expected: Iterable[tuple[str, str]]) -> list[str]:
+def _faults(folder: Place, expected: Iterable[tuple[str, str]]) -> list[str]:
     faults = []
     for name, sha256 in expected:
         try:

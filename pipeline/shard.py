@@ -7,16 +7,16 @@ index.json is written last, so a set without it is not finished.
 
 import argparse
 import os
-import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.atomic import write_whole
-from pipeline.errors import BadInput, run_verb
+from pipeline.errors import BadInput, disk_error, run_verb
 from pipeline.index import INDEX, SAMPLES, Index, LeftOut, ShardEntry, file_sha256, library_versions, load_index, shown
 from pipeline.reader import damage
+from pipeline.remote import Place, output_place, remove_tree
 from pipeline.sharding.duplicates import find_duplicates
 from pipeline.sharding.jobs import WORK, all_results, claim_folder, differences, remove_leftovers, run_jobs, sole_writer
 from pipeline.sharding.part import Part, part_of_environment
@@ -27,6 +27,7 @@ from pipeline.sharding.statistics import Levels, describe_table
 from pipeline.sharding.storage import StorageConfig
 from pipeline.sources.listing import Sources, list_sources
 
+SOURCES_HELP = "folders of pictures, tars (also of tars, also WebDataset), zips; globs; s3://, gs://, https:// of these"
 NOT_BAD = ("duplicate", "small")  # left out because it was asked for
 
 
@@ -46,7 +47,7 @@ class ShardConfig:
     """Write the index of a set whose parts are all there."""
 
 
-def shard(sources: Sources, out: Path, config: ShardConfig) -> dict[str, Index | None]:
+def shard(sources: Sources, out: Place, config: ShardConfig) -> dict[str, Index | None]:
     """Turn pictures into a shard set in `out`, or into one per part of the split in a folder of its name.
 
     Goes on where a stopped run of the same command was. The answer has an index per set, None where this was one
@@ -68,10 +69,15 @@ def shard(sources: Sources, out: Path, config: ShardConfig) -> dict[str, Index |
     return indices
 
 
-def shard_plan(plan: Plan, out: Path, config: ShardConfig) -> Index | None:
-    if (out / INDEX).exists():
-        return finished_already(out, plan)
-    claim_folder(out, plan)
+def shard_plan(plan: Plan, out: Place, config: ShardConfig) -> Index | None:
+    try:
+        if (out / INDEX).exists():
+            index = finished_already(out, plan)
+            remove_tree(out / WORK)  # a run killed after its last file but one step before its end leaves it
+            return index
+        claim_folder(out, plan)
+    except OSError as error:  # such as a file in the way, or a folder that nobody may make
+        raise disk_error(error, out) from error
     with sole_writer(out, config.part):
         if not config.finish:
             run_jobs(plan, out, config.workers, config.part)
@@ -81,11 +87,11 @@ def shard_plan(plan: Plan, out: Path, config: ShardConfig) -> Index | None:
         if config.finish:
             refuse_damage(out, [result.entry for result in results if result.entry.samples])
         index = collect(plan, results, config.max_bad, out)
-    shutil.rmtree(out / WORK)
+    remove_tree(out / WORK)
     return index
 
 
-def finished_already(out: Path, plan: Plan) -> Index:
+def finished_already(out: Place, plan: Plan) -> Index:
     index = load_index(out)
     if index.options.get("plan_sha256") != plan.sha256:
         raise BadInput(
@@ -98,7 +104,7 @@ def finished_already(out: Path, plan: Plan) -> Index:
     return index
 
 
-def refuse_damage(out: Path, entries: list[ShardEntry]) -> None:
+def refuse_damage(out: Place, entries: list[ShardEntry]) -> None:
     """Read every shard again: other machines wrote them, and this is the last moment at which one is easily remade."""
     faults = damage(out, entries)
     if faults:
@@ -106,7 +112,7 @@ def refuse_damage(out: Path, entries: list[ShardEntry]) -> None:
         raise BadInput("damaged shards", out, "\n            ".join(faults), "shards as they were written", todo)
 
 
-def collect(plan: Plan, results: list[ShardResult], max_bad: float, out: Path) -> Index:
+def collect(plan: Plan, results: list[ShardResult], max_bad: float, out: Place) -> Index:
     """Gather the shards' results into samples.npy and index.json, or refuse a set with too many bad sources."""
     left_out = plan.left_out + [entry for result in results for entry in result.left_out]
     samples = sum(result.entry.samples for result in results)
@@ -134,7 +140,7 @@ def collect(plan: Plan, results: list[ShardResult], max_bad: float, out: Path) -
     return index
 
 
-def refuse_bad_sources(left_out: list[LeftOut], samples: int, total: int, max_bad: float, out: Path) -> None:
+def refuse_bad_sources(left_out: list[LeftOut], samples: int, total: int, max_bad: float, out: Place) -> None:
     bad = [entry for entry in left_out if entry.kind not in NOT_BAD]
     if samples and len(bad) <= max_bad * total:
         return
@@ -154,9 +160,9 @@ def refuse_bad_sources(left_out: list[LeftOut], samples: int, total: int, max_ba
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="n2n shard", description="Turn pictures into WebDataset tar shards.")
     say = parser.add_argument
-    say("sources", nargs="*", help="folders of pictures, tar archives (also of tars, also WebDataset), zips; or globs")
+    say("sources", nargs="*", help=SOURCES_HELP)
     say("--list", type=Path, action="append", default=[], help="a file of paths of pictures, one a line")
-    say("--out", type=Path, required=True, help="folder for the set; index.json appears there last")
+    say("--out", required=True, help="folder for the set, or s3://..., gs://...; index.json appears there last")
     say("--shard-mb", type=float, default=128.0, help="megabytes of sources that fill a shard (default: 128)")
     say("--seed", type=int, default=0, help="of the order of pictures in the set (default: 0)")
     say("--store", choices=("source", "pixels"), default="source", help="the files' own bytes, or decoded pixels")
@@ -199,9 +205,10 @@ def read_config(options: argparse.Namespace) -> ShardConfig:
 def main(arguments: list[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
     config = read_config(options)
-    indices = shard(list_sources(options.sources, options.list), options.out, config)
+    folder = output_place(options.out)
+    indices = shard(list_sources(options.sources, options.list), folder, config)
     for part, index in indices.items():
-        out = options.out / part
+        out = folder / part
         if index is None:
             print(f"part {config.part} is done in {out}; when all are, run the same command with --finish")
             continue
