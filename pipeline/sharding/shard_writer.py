@@ -75,10 +75,8 @@ def write_shard(job: Job, out: Place, work: Place, storage: StorageConfig) -> Sh
         return finished
     rows = Rows()
     left_out: list[LeftOut] = []
-    levels = Levels()
     with write_whole(out / job.name) as file, TarWriter(file) as tar, ReadAhead(job, storage) as ahead:
-        for number, samples, counted in ahead:
-            levels.merge(counted)
+        for number, samples in ahead:
             if isinstance(samples, LeftOut):
                 left_out.append(samples)
                 continue
@@ -95,7 +93,7 @@ def write_shard(job: Job, out: Place, work: Place, storage: StorageConfig) -> Sh
         (out / job.name).unlink()
         size = 0
     entry = ShardEntry(job.name, len(rows.table), size, sha256, hashlib.sha256(idx).hexdigest())
-    result = ShardResult(entry, left_out, levels)
+    result = ShardResult(entry, left_out, ahead.levels)
     result.save(work / f"{job.name}.json")
     return result
 
