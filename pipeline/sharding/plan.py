@@ -109,7 +109,8 @@ def make_plan(
     for start in range(0, len(chosen), CHUNK):
         positions = np.arange(start, min(start + CHUNK, len(chosen)))
         order[positions] = chosen[permute(positions, len(chosen), permutation_key)]
-    filled = np.frombuffer(sources.sizes, np.uint64)[order].astype(np.int64).cumsum()
+    filled = np.frombuffer(sources.sizes, np.int64)[order]
+    np.cumsum(filled, out=filled)
     starts, shard_bytes = [0], int(config.shard_mb * 1e6)
     while starts[-1] < len(order):
         start = starts[-1]
