@@ -1,7 +1,7 @@
 """Verb: how fast shards are written here, beside tar and the writers of other libraries, as ratios in one run.
 
-Every row is a command of its own, timed from outside like any other, so that its start-up, its threads and its
-processes are all counted; the start-up is measured apart. Rows take turns, so what else the machine does falls on all.
+Every row is a command of its own, so that all its threads and processes are counted; what it takes to start is told
+apart. Rows take turns, so what else the machine does falls on all.
 """
 
 import argparse
@@ -31,22 +31,24 @@ PEERS = Path(__file__).with_name("peers.py")
 
 @dataclass(frozen=True)
 class Writer:
-    """A command that writes all pictures to a folder, and one that only starts up."""
+    """A command that writes all pictures to a folder."""
 
     does: str
     """What of our own work it does as well."""
     command: list[str]
     """{out} stands for the folder; the names of the pictures, or their paths, come by the standard input."""
     start: list[str] = field(default_factory=list)
+    """A command that only starts; for peers nothing, as they say themselves what their writing took."""
     names: bool = False
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What one command took, whole processes, in seconds."""
+    """What one command took without its start, in seconds."""
 
     wall: float
     cpu: float
+    start: float = 0.0
 
 
 def writers(source: Path, workers: list[int], python: str) -> dict[str, Writer]:
@@ -72,44 +74,48 @@ def writers(source: Path, workers: list[int], python: str) -> dict[str, Writer]:
     }
     for name, (title, does) in peers.items():
         command = [python, "-P", str(PEERS), name, "{out}"]
-        found[title] = Writer(does, command, command)
+        found[title] = Writer(does, command)
     return found
 
 
-def spend(command: list[str], out: Path, given: bytes) -> Spent:
-    """Run a command to its end. Raises CalledProcessError where it fails."""
+def spend(row: Writer, out: Path, given: bytes) -> Spent:
+    """Run a row's command to its end. Raises CalledProcessError where it fails."""
+    start = run(row.start, out, b"")[0] if row.start else Spent(0.0, 0.0)
+    whole, said = run(row.command, out, given)
+    if str(PEERS) in row.command:
+        inside = json.loads(said.splitlines()[-1])
+        return Spent(inside["wall"], inside["cpu"], whole.wall - inside["wall"])
+    return Spent(max(1e-9, whole.wall - start.wall), max(0.0, whole.cpu - start.cpu), start.wall)
+
+
+def run(command: list[str], out: Path, given: bytes) -> tuple[Spent, bytes]:
+    """What a whole command took, and what it printed."""
     out.mkdir()
     words = [word.replace("{out}", str(out)) for word in command]
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(words, input=given, check=True, capture_output=True)
+    try:
+        done = subprocess.run(words, input=given, check=True, capture_output=True)
+    finally:
+        shutil.rmtree(out)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    shutil.rmtree(out)
-    return Spent(wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    return Spent(wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime), done.stdout
 
 
 def measure(rows: dict[str, Writer], sources: Sources, folder: Path, repeats: int) -> dict[str, list[Spent]]:
-    """What each row took beyond its start-up, `repeats` times after one that warms the page cache."""
+    """What each row took, `repeats` times after one that warms the page cache; rows that do not run are left out."""
     names = b"\0".join(sources.name(position) for position in range(len(sources)))
     paths = b"\0".join(os.fsencode(source.path) for source in sources)
-    spent: dict[str, list[Spent]] = {name: [] for name in rows}
-    for _ in range(repeats + 1):
-        for name, row in rows.items():
-            spent[name].append(spend(row.command, folder / "out", names if row.names else paths))
-    return {name: values[1:] for name, values in spent.items()}
-
-
-def start_up(rows: dict[str, Writer], folder: Path, repeats: int) -> dict[str, Spent]:
-    """Medians of the commands that only start; rows that cannot are missing."""
-    found: dict[str, Spent] = {}
-    for name, row in rows.items():
-        try:
-            runs = [spend(row.start, folder / "out", b"") for _ in range(repeats + 1)][1:] if row.start else []
-        except (subprocess.CalledProcessError, OSError):
-            shutil.rmtree(folder / "out")
-            continue
-        walls, cpus = ([getattr(run, name) for run in runs] or [0.0] for name in ("wall", "cpu"))
-        found[name] = Spent(statistics.median(walls), statistics.median(cpus))
-    return found
+    spent: dict[str, list[Spent]] = {}
+    for repeat in range(repeats + 1):
+        for name in rows if repeat == 0 else list(spent):
+            try:
+                took = spend(rows[name], folder / "out", names if rows[name].names else paths)
+            except (subprocess.CalledProcessError, FileNotFoundError):
+                if str(PEERS) not in rows[name].command or repeat:
+                    raise
+                continue
+            spent.setdefault(name, []).append(took)
+    return {name: runs[1:] for name, runs in spent.items()}
 
 
 @dataclass(frozen=True)
@@ -126,18 +132,15 @@ class Row:
     runs: list[Spent]
 
 
-def table(
-    rows: dict[str, Writer], spent: dict[str, list[Spent]], starts: dict[str, Spent], pictures: int
-) -> dict[str, Row]:
+def table(rows: dict[str, Writer], spent: dict[str, list[Spent]], pictures: int) -> dict[str, Row]:
     answer = {}
     for name, runs in spent.items():
-        walls = [max(1e-9, run.wall - starts[name].wall) for run in runs]
-        ratios = [tar.wall / wall for tar, wall in zip(spent[TAR], walls, strict=True)]
+        ratios = [tar.wall / run.wall for tar, run in zip(spent[TAR], runs, strict=True)]
         answer[name] = Row(
-            pictures / statistics.median(walls),
+            pictures / statistics.median(run.wall for run in runs),
             (min(ratios), statistics.median(ratios), max(ratios)),
-            statistics.median(run.cpu - starts[name].cpu for run in runs) / pictures * 1e6,
-            starts[name].wall,
+            statistics.median(run.cpu for run in runs) / pictures * 1e6,
+            statistics.median(run.start for run in runs),
             rows[name].does,
             runs,
         )
@@ -185,15 +188,14 @@ def main(arguments: list[str] | None = None) -> None:
         wanted = "a folder of pictures, and --repeats and --workers of at least 1"
         raise BadInput("nothing to measure", options.source or "the command line", "", wanted)
     sources = list_sources([options.source])
-    rows = writers(options.source, options.workers, options.peers)
+    rows = writers(options.source.resolve(), options.workers, options.peers)
     with tempfile.TemporaryDirectory(dir=options.on) as folder:
-        starts = start_up(rows, Path(folder), min(3, options.repeats))
-        spent = measure({name: rows[name] for name in starts}, sources, Path(folder), options.repeats)
+        spent = measure(rows, sources, Path(folder), options.repeats)
     megabytes = sum(sources.sizes) / 1e6
     print(f"{len(sources)} pictures, {megabytes:.0f} MB, on {options.on}; medians of {options.repeats}, taking turns")
-    answer = table(rows, spent, starts, len(sources))
+    answer = table(rows, spent, len(sources))
     show(answer)
-    for name in rows.keys() - starts.keys():
+    for name in rows.keys() - spent.keys():
         print(f"{name:30} not installed for {options.peers}")
     if options.json:
         options.json.write_text(json.dumps({name: asdict(row) for name, row in answer.items()}, indent=1) + "\n")

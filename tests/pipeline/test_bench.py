@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import webdataset
 
-from pipeline.bench import main, spend
+from pipeline.bench import Writer, main, spend
 from pipeline.errors import BadInput
 from pipeline.peers import WRITERS
 from tests.conftest import Run
@@ -45,15 +45,23 @@ def test_what_is_not_installed_is_told(pictures: Path, tmp_path: Path, capsys: p
 @pytest.mark.filterwarnings("ignore")  # of webdataset's own
 def test_a_peer_writes_the_pictures_it_is_given(pictures: Path, tmp_path: Path) -> None:
     paths = sorted(map(str, pictures.rglob("*.png")))
-    WRITERS["webdataset"](paths, tmp_path)
-    read = [sample["jpg"] for sample in webdataset.WebDataset([str(tmp_path / "000000.tar")], shardshuffle=False)]
+    WRITERS["webdataset"](paths, tmp_path / "set")
+    read = [
+        sample["jpg"] for sample in webdataset.WebDataset([str(tmp_path / "set" / "000000.tar")], shardshuffle=False)
+    ]
     assert read == [Path(path).read_bytes() for path in paths]
 
 
 def test_a_writer_that_fails_is_not_timed(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError):
-        spend(["sh", "-c", "exit 3"], tmp_path / "out", b"")
-    assert spend(["sh", "-c", "sleep 0.2"], tmp_path / "out2", b"").wall >= 0.2
+        spend(Writer("", ["sh", "-c", "exit 3"]), tmp_path / "out", b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_starting_up_is_told_apart(tmp_path: Path) -> None:
+    spent = spend(Writer("", ["sh", "-c", "sleep 0.5"], ["sh", "-c", "sleep 0.2"]), tmp_path / "out", b"")
+    assert 0.2 <= spent.start < 0.5
+    assert spent.wall < 0.5
 
 
 def test_a_plan_takes_two_hundred_bytes_an_entry(run_verb: Run) -> None:
