@@ -54,7 +54,7 @@ def test_the_moment_test_sees_quantisation_by_truncation(generator: torch.Genera
 def test_strength_is_uniform_over_its_range(generator: torch.Generator) -> None:
     """sigma ~ U(0, 50): noise of mean square 2500 / 3 in 8-bit units, the floor of the training loss."""
     clean = torch.zeros(1, 64, 64)
-    squares = torch.stack([corrupt(clean, CorruptionConfig(), generator).square().mean() for _ in range(4000)])
+    squares = torch.stack([corrupt(clean, CorruptionConfig(), generator).pixels.square().mean() for _ in range(4000)])
     error = squares.std() / math.sqrt(len(squares))
     assert abs(float(squares.mean()) - 2500 / 3 / 255**2) < 5 * float(error)
     assert abs(float(squares.mean()) - 0.95 * 2500 / 3 / 255**2) > 2 * float(error)
@@ -62,7 +62,7 @@ def test_strength_is_uniform_over_its_range(generator: torch.Generator) -> None:
 
 def test_a_fixed_strength_is_fixed(generator: torch.Generator) -> None:
     config = CorruptionConfig(sigma_255=25)
-    noise = corrupt(torch.zeros(1, 1000, 1000), config, generator)
+    noise = corrupt(torch.zeros(1, 1000, 1000), config, generator).pixels
     assert moments_agree(noise, SIGMA)
 
 
@@ -92,7 +92,7 @@ def test_gaussian_pairs_are_those_of_the_first_release(generator: torch.Generato
 
 @pytest.mark.parametrize("name", LAWS)
 def test_a_batch_equals_its_pictures_one_by_one(name: str) -> None:
-    config = CorruptionConfig(name=name)  # type: ignore[arg-type]
+    config = CorruptionConfig(**{"name": name, **({"edge_p": (0.01, 0.2)} if name == "mri" else {})})
     clean = torch.rand(5, 3, 23, 17)
     together = two_views(clean, config, [torch.Generator().manual_seed(row) for row in range(5)])
     for row in range(5):
@@ -101,15 +101,18 @@ def test_a_batch_equals_its_pictures_one_by_one(name: str) -> None:
             assert torch.equal(batch.pixels[row], single.pixels)
             assert (batch.weight is None) == (single.weight is None) == ("masked mean" not in config.statistics)
             assert batch.weight is None or torch.equal(batch.weight[row], single.weight)
+            assert (batch.measured is None) == (single.measured is None) == config.law.local
+            assert batch.measured is None or torch.equal(batch.measured[row], single.measured)
             assert single.pixels.dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", LAWS)
 def test_source_and_target_noise_are_independent(name: str) -> None:
-    """At the test strength, of a clean picture of one value: any correlation of the views is one of their noises."""
+    """At the test strength, of one clean picture: any correlation of the views is one of their noises."""
     config = PUBLISHED_TEST[name]
     generators = [torch.Generator().manual_seed(seed) for seed in range(3000)]
-    source, target = two_views(torch.full((3000, 3, 8, 8), 0.3), config, generators)
+    clean = 0.2 + 0.2 * torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(9))
+    source, target = two_views(clean.expand(3000, 3, 8, 8), config, generators)
     for pixel in ((0, 0, 0), (1, 4, 5)):
         views = torch.stack([view.pixels[:, *pixel] for view in (source, target)])
         assert abs(float(torch.corrcoef(views)[0, 1])) < 5 / math.sqrt(3000)
