@@ -24,7 +24,7 @@ BATCH_BYTES = 1 << 24  # of their files, so that a few huge ones do not fill the
 AHEAD = 4  # batches
 REMOTE_THREADS, REMOTE_AHEAD = 16, 32  # where most of a thread's time is waiting for an answer
 
-Result = tuple[int, list[Sample] | LeftOut, Levels]
+Result = tuple[int, list[Sample | LeftOut] | LeftOut, Levels]
 
 
 class ReadAhead:

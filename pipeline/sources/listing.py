@@ -18,7 +18,7 @@ from pipeline.index import LeftOut
 from pipeline.picture import SUFFIXES
 from pipeline.remote import Place, Remote, place, real
 from pipeline.sources.folders import walk, walk_remote
-from pipeline.sources.members import NO_CRC, TOO_LARGE, Member, Refused, is_picture, unsafe_name
+from pipeline.sources.members import NO_CRC, TOO_LARGE, Member, Refused, is_picture, is_volume, unsafe_name
 from pipeline.sources.tar_members import tar_pictures
 from pipeline.sources.zip_members import zip_pictures
 
@@ -126,8 +126,8 @@ class Sources(Sequence[SourceFile]):
         yield from (self.sizes, self._root, self._name_end, *self._members.values())
 
 
-def list_sources(arguments: Sequence[str | Path], lists: Sequence[Path] = ()) -> Sources:
-    """Every picture in folders (nested as they like), tar and zip archives, and lists of paths.
+def list_sources(arguments: Sequence[str | Path], lists: Sequence[Path] = (), *, slices: bool = False) -> Sources:
+    """Every picture in folders (nested as they like), tar and zip archives, and lists of paths; volumes with `slices`.
 
     An argument that is no path may be a glob, or an address (s3://, gs://, https://). Hidden files and folders are
     passed over; links are followed, a folder met a second time is not entered again. Within a source, the order is
@@ -138,7 +138,7 @@ def list_sources(arguments: Sequence[str | Path], lists: Sequence[Path] = ()) ->
     refuse_repeated(roots)
     sources = Sources([*roots, *(Path() for _ in lists)], labels([*roots, *lists]))
     for number, root in enumerate(roots):
-        _list_root(sources, number, root)
+        _list_root(sources, number, root, slices)
     for number, path in enumerate(lists, len(roots)):
         _list_lines(sources, number, path)
     if not len(sources):
@@ -150,7 +150,7 @@ def list_sources(arguments: Sequence[str | Path], lists: Sequence[Path] = ()) ->
             wanted=" ".join(sorted(SUFFIXES)),
             todo="name the archives themselves: FOLDER/*.tar or FOLDER/*.zip"
             if archives
-            else "name the folder that holds the pictures (it may be nested), or an archive of them",
+            else "name the folder that holds the pictures (it may be nested), or an archive; volumes need --slices",
         )
     return sources
 
@@ -202,22 +202,24 @@ def labels(roots: list[Place]) -> list[str]:
     return [str(real(root)) for root in roots]
 
 
-def _list_root(sources: Sources, number: int, root: Place) -> None:
+def _list_root(sources: Sources, number: int, root: Place, slices: bool) -> None:
     suffix = root.suffix.lower()
     if isinstance(root, Remote) and suffix not in (*ARCHIVES, *COMPRESSED):
         _list_remote(sources, number, root)
     elif isinstance(root, Path) and root.is_dir():
-        for name, status in walk(root):
+        for name, status in walk(root, slices):
             _add_file(sources, number, name, status)
     elif not root.exists():
         raise missing(root)
     elif suffix in ARCHIVES:
-        for name, found in ARCHIVES[suffix](root):
+        for name, found in ARCHIVES[suffix](root, slices):
             if isinstance(found, Refused):
                 sources.leave_out(number, name, found.kind, found.reason)
             else:
                 sources.add(number, name, found.size, found)
-    elif suffix in COMPRESSED:
+    elif is_volume(root.name) and not slices:
+        raise BadInput("a volume", root, "slices", "a picture", "add --slices to take volumes apart")
+    elif suffix in COMPRESSED and not is_volume(root.name):
         raise BadInput(
             "a compressed archive",
             root,
