@@ -1,6 +1,7 @@
 """Gaussian noise against its own moments, each with a twin that must fail."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -138,17 +139,20 @@ def test_camera_targets_are_linear_and_its_sources_are_not() -> None:
     assert torch.equal(clean_view(clean, config).pixels, to_linear(clean))
 
 
-def test_camera_with_text_is_unbiased_where_there_is_no_ink() -> None:
+@pytest.mark.parametrize("level", LEVELS)
+def test_camera_with_text_has_the_moments_of_the_camera_where_there_is_no_ink(
+    level: float, agree: Callable[..., bool]
+) -> None:
     config = CorruptionConfig(name="camera_text", electrons=400, p=0.25)
     generators = [torch.Generator().manual_seed(seed) for seed in range(100)]
-    clean = torch.full((100, 3, 32, 32), 0.5)
-    _, view = two_views(clean, config, generators)
+    _, view = two_views(torch.full((100, 3, 32, 32), level), config, generators)
     assert view.weight is not None
     free = view.pixels[view.weight.expand_as(view.pixels) == 1]
-    error = 5 * math.sqrt((0.2140 / 400 + (2 / 400) ** 2) / len(free))
     assert len(free) == 100 * 3 * 768
-    assert abs(float(free.double().mean()) - 0.21404) < error
-    assert abs(float(view.pixels.double().mean()) - 0.21404) > error  # what the mask is for
+    linear = float(to_linear(torch.tensor([level])))
+    assert agree(free, linear, linear / 400 + (2 / 400) ** 2)
+    assert not agree(free, linear, linear / 380 + (2 / 380) ** 2)  # the twin that must fail
+    assert not agree(view.pixels, linear, linear / 400 + (2 / 400) ** 2)  # what the mask is for
 
 
 @pytest.mark.parametrize(
