@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from pipeline.corruption import PUBLISHED_TEST, CorruptionConfig, clean_view, corrupt, shown, two_views
+from pipeline.corruption import PER_UNIT, PUBLISHED_TEST, CorruptionConfig, clean_view, corrupt, shown, two_views
 from pipeline.corruptions.camera import to_linear
+from pipeline.corruptions.draws import Generators
 from pipeline.corruptions.gaussian import gaussian
-from pipeline.corruptions.registry import LAWS
+from pipeline.corruptions.registry import LAWS, Strengths, View
 
 SIGMA = 25 / 255
 N = 1_000_000
@@ -130,6 +132,42 @@ def test_impulse_pairs_share_their_strength_and_others_do_not() -> None:
         assert bool(((shares[0] - shares[1]).abs() < 0.09).all()) == shared
 
 
+def drawn_strengths(name: str, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Strengths, Strengths]]:
+    """What reaches the law of source and target, of 2,000 pairs."""
+    seen: list[Strengths] = []
+    law = LAWS[name]
+
+    def record(clean: Tensor, strengths: Strengths, _generators: Generators) -> View:
+        seen.append(strengths)
+        return View(clean)
+
+    monkeypatch.setitem(LAWS, name, replace(law, view=record))
+    for seed in range(2000):
+        two_views(torch.zeros(3, 1, 1), CorruptionConfig(name=name), torch.Generator().manual_seed(seed))  # type: ignore[arg-type]
+    return list(zip(seen[::2], seen[1::2], strict=True))
+
+
+@pytest.mark.parametrize("name", [name for name in LAWS if name not in ("brown", "mri")])
+def test_strengths_are_drawn_from_their_range_per_view_or_per_pair(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the paper has it: a pair shares the impulses' alone. Uniform, of cameras in stops; five standard errors."""
+    pairs = drawn_strengths(name, monkeypatch)
+    for option, rule in CorruptionConfig(name=name).law.options.items():  # type: ignore[arg-type]
+        if rule.test is None:
+            continue
+        low, high = CorruptionConfig(name=name).numbers[option]  # type: ignore[arg-type, misc]
+        unit = PER_UNIT.get(option, 1.0)
+        values = torch.tensor([[unit * float(view[option]) for view in pair] for pair in pairs])
+        shares = (values / low).log() / math.log(high / low) if rule.stops else (values - low) / (high - low)
+        assert shares.min() >= -1e-6
+        assert shares.max() <= 1 + 1e-6
+        assert abs(float(shares.mean()) - 0.5) < 5 / math.sqrt(12 * len(pairs))
+        assert abs(float(shares.square().mean()) - 1 / 3) < 5 * math.sqrt(4 / 45 / len(pairs))
+        assert abs(float((0.8 * shares).mean()) - 0.5) > 5 / math.sqrt(12 * len(pairs))  # another range would be seen
+        equal = (values[:, 0] == values[:, 1]).all()
+        assert bool(equal) == (name == "impulse")
+        assert equal or abs(float(torch.corrcoef(values.T)[0, 1])) < 5 / math.sqrt(len(pairs))
+
+
 def test_camera_targets_are_linear_and_its_sources_are_not() -> None:
     config = CorruptionConfig(name="camera", electrons=1e6, read_noise_e=0)
     clean = torch.full((3, 16, 16), 0.5)
@@ -179,7 +217,9 @@ def test_sensors_are_presets_that_give_way() -> None:
 
 
 def test_published_test_strengths() -> None:
-    """Lehtinen et al. 2018, section 3 and table 1."""
+    """Lehtinen et al. 2018, section 3 and table 1; of mri the published code's; cameras are not in the paper."""
+    assert PUBLISHED_TEST["mri"].edge_p == 0.025
+    assert PUBLISHED_TEST["camera"].electrons == PUBLISHED_TEST["camera_text"].electrons == 400
     assert PUBLISHED_TEST["gaussian"].sigma_255 == PUBLISHED_TEST["brown"].sigma_255 == 25
     assert PUBLISHED_TEST["poisson"].photons == 30
     assert {name: PUBLISHED_TEST[name].p for name in ("bernoulli", "impulse", "text")} == {
