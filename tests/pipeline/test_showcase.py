@@ -16,13 +16,13 @@ from pipeline.showcase import COLUMNS, caption, showcase
 
 
 def test_every_corruption_is_shown_at_its_test_strength() -> None:
-    clean = torch.rand(3, 40, 30)
+    clean = torch.rand(3, 40, 160)  # as wide as any caption
     sheet = np.asarray(showcase(clean))
     height = sheet.shape[0] // (len(PUBLISHED_TEST) // COLUMNS + 1)
     for place, (name, config) in enumerate(PUBLISHED_TEST.items(), 1):
         noisy = corrupt(clean, config, name_generator(0, name)).pixels
-        top, left = place // COLUMNS * height + GAP, place % COLUMNS * (30 + GAP) + GAP
-        shown = sheet[top : top + 40, left : left + 30]
+        top, left = place // COLUMNS * height + GAP, place % COLUMNS * (160 + GAP) + GAP
+        shown = sheet[top : top + 40, left : left + 160]
         assert (shown == from_unit(noisy.numpy(), 8).transpose(1, 2, 0)).all(), name
 
 
