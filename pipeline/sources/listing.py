@@ -202,8 +202,14 @@ def labels(roots: list[Place]) -> list[str]:
     return [str(real(root)) for root in roots]
 
 
+def refuse_volume(root: Place, slices: bool) -> None:
+    if is_volume(root.name) and not slices and root.is_file():
+        raise BadInput("a volume", root, "slices", "a picture", "add --slices to take volumes apart")
+
+
 def _list_root(sources: Sources, number: int, root: Place, slices: bool) -> None:
     suffix = root.suffix.lower()
+    refuse_volume(root, slices)
     if isinstance(root, Remote) and suffix not in (*ARCHIVES, *COMPRESSED):
         _list_remote(sources, number, root)
     elif isinstance(root, Path) and root.is_dir():
@@ -217,8 +223,6 @@ def _list_root(sources: Sources, number: int, root: Place, slices: bool) -> None
                 sources.leave_out(number, name, found.kind, found.reason)
             else:
                 sources.add(number, name, found.size, found)
-    elif is_volume(root.name) and not slices:
-        raise BadInput("a volume", root, "slices", "a picture", "add --slices to take volumes apart")
     elif suffix in COMPRESSED and not is_volume(root.name):
         raise BadInput(
             "a compressed archive",
