@@ -7,6 +7,7 @@ from pipeline.errors import EXIT_BAD_INPUT, run_verb
 
 VERBS = {
     "dead-leaves": ("pipeline.dead_leaves", "generate pictures to train on, where there are none"),
+    "phantom": ("pipeline.phantom", "generate greyscale slices of heads that nobody has, for mri"),
     "fetch": ("pipeline.fetch", "download a public set of pictures, such as coco-val2017"),
     "shard": ("pipeline.shard", "pictures -> shards"),
     "inspect": ("pipeline.inspect", "what is in these shards; verify them; draw the pair that training sees"),

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from launch.denoiser import Denoiser
 from launch.world import World
+from model.fourier import consistent
 from model.metrics import psnr_db, ssim, to_8_bit
 from pipeline.atomic import write_whole
 from pipeline.corruption import PUBLISHED_TEST, CorruptionConfig
@@ -32,6 +33,7 @@ STRENGTHS = {
     "electrons": "camera, camera_text: photo-electrons at white",
     "read_noise_e": "camera, camera_text: standard deviation of the read noise in electrons",
     "p": "bernoulli, impulse: share of lost pixels; text, camera_text: of pixels written over",
+    "edge_p": "mri: share of the finest frequencies that are measured",
 }
 
 
@@ -51,8 +53,10 @@ def score_picture(
 ) -> tuple[Score, list[tuple[str, Tensor]]]:
     """One picture's score, and its noisy, denoised and clean views with their decibels as captions."""
     clean = gallery.clean(name)
-    noisy = gallery.noisy(name, clean, corruption)
+    noisy, _, measured = gallery.noisy(name, clean, corruption)
     denoised = denoise(noisy)
+    if measured is not None:  # as in training; a person with a noisy picture alone has none
+        denoised = consistent(denoised, noisy, measured)
     clean_8, noisy_8, denoised_8 = to_8_bit(clean), to_8_bit(noisy), to_8_bit(denoised)
     score = Score(
         name=name,

@@ -12,10 +12,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from launch.world import World
 from model.ema import ema_weight, update_ema
+from model.fourier import consistent
 from model.losses import LossSum, l2
 from model.unet import UNet, UNetConfig
 from pipeline.errors import BadInput
-from pipeline.pairs import MaskedPair, Pair
+from pipeline.pairs import AnyPair, MeasuredPair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,17 +71,20 @@ class TrainState:
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=0.0, betas=(0.9, 0.99), eps=1e-8, fused=True)
         self.parallel = DistributedDataParallel(self.net) if world.size > 1 else self.net
 
-    def step(self, pair: Pair | MaskedPair, lr: float, loss: Callable[..., LossSum] = l2) -> Tensor:
+    def step(self, pair: AnyPair, lr: float, loss: Callable[..., LossSum] = l2) -> Tensor:
         """Forward, backward, all-reduce, Adam, average; moves the clock. Returns this rank's mean loss.
 
-        `loss` takes what the network puts out, the target, and of a masked pair the weight, if it wants it.
+        `loss` takes what the network puts out, the target, and of a masked pair the weight, if it wants it. Of a
+        measured pair it sees the output with the measured frequencies put back, and so only learns the others.
         Raises BadInput before the optimiser is touched where the loss or a gradient is not finite, on every rank.
         """
         source = pair.source.to(self.world.device, memory_format=torch.channels_last, non_blocking=True)
-        wanted = [part.to(self.world.device, non_blocking=True) for part in pair[1:]]
+        target, *known = [part.to(self.world.device, non_blocking=True) for part in pair[1:]]
         with self.autocast:
             denoised = self.parallel(source)
-        mean = self.mean_loss(loss(denoised, *wanted))
+        if isinstance(pair, MeasuredPair):
+            denoised = consistent(denoised, source, known.pop())
+        mean = self.mean_loss(loss(denoised, target, *known))
         self.optimizer.zero_grad(set_to_none=True)
         mean.backward()  # type: ignore[no-untyped-call]
         self.refuse_non_finite(mean)

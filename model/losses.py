@@ -20,7 +20,7 @@ class LossConfig:
     allow_biased: bool = False
     """Allow a loss that does not find the clean picture behind the corruption."""
     gamma_floor: float = 0.25
-    """l0: least exponent. The paper goes to 0; below about 0.2 a re-implementation's published curves fall by 3 dB."""
+    """l0: least exponent. The paper goes to 0; below 0.13 a re-implementation's published curves fall by 3 dB."""
 
     def __post_init__(self) -> None:
         if not 0 < self.gamma_floor <= 2:

@@ -35,3 +35,8 @@ def captured_views(
     shared, *own = draw_generators(key(seed, CAPTURES), [first, *(first + 1 + version for version in versions)])
     strengths = draw_strengths(config, shared) if config.law.per_pair else None
     return [noisy_view(clean, config, generator, strengths) for generator in own]
+
+
+def shared_generator(seed: int, picture: int) -> Generator:
+    """For what all versions of a picture share besides their noise: which part of it has been captured."""
+    return draw_generators(key(seed, CAPTURES, 1), [picture])[0]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,9 @@ PER_UNIT = {"sigma_255": 255.0}  # of the options that are not in the unit of th
 class CorruptionConfig:
     """Which noise source and target get. Options left out are the published ones of the corruption named."""
 
-    name: Literal["gaussian", "brown", "poisson", "camera", "bernoulli", "impulse", "text", "camera_text"] = "gaussian"
+    name: Literal["gaussian", "brown", "poisson", "camera", "bernoulli", "impulse", "text", "camera_text", "mri"] = (
+        "gaussian"
+    )
     """Each is described in its file under pipeline/corruptions."""
     sigma_255: Range | None = None
     """gaussian, brown: standard deviation in 8-bit units, a value or a range; by default [0, 50], brown 25."""
@@ -34,6 +37,8 @@ class CorruptionConfig:
     p: Range | None = None
     """bernoulli, impulse: probability that a pixel is lost, by default [0, 0.95]. text, camera_text: share of the
     pixels that is written over, by default [0, 0.5]."""
+    edge_p: Range | None = None
+    """mri: probability that the finest frequency along an axis is measured; by default 0.025, a tenth of all."""
 
     def __post_init__(self) -> None:
         known = self.settings.keys()
@@ -99,17 +104,18 @@ def draw(value: Range, name: str, option: Option, generators: Generators) -> Str
         assert not isinstance(value, tuple)  # typed and checked: constants are not drawn
         return value
     low, high = value if isinstance(value, tuple) else (value, value)
-    # In double precision, as single numbers are, until it meets the pixels: so a batch equals its pictures.
+    # In double precision, then rounded once to that of the pixels: so a batch equals its pictures.
     drawn = strength(low, high, generators, option.stops) / PER_UNIT.get(name, 1.0)
-    return drawn.float() if isinstance(drawn, Tensor) else drawn
+    return drawn.float() if isinstance(drawn, Tensor) else float(np.float32(drawn))
 
 
-def corrupt(clean: Tensor, config: CorruptionConfig, generators: Generators) -> Tensor:
+def corrupt(clean: Tensor, config: CorruptionConfig, generators: Generators) -> View:
     """What a network is shown of clean (..., C, H, W) in [0, 1]: strength, then noise, are drawn from the generator.
 
     Always as encoded in the file, sRGB: a curve over the input biases nothing.
     """
-    return shown(noisy_view(clean, config, generators), config)
+    view = noisy_view(clean, config, generators)
+    return view._replace(pixels=shown(view, config))
 
 
 def noisy_view(

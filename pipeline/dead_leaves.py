@@ -6,6 +6,7 @@ photographs (Achddou, Gousseau and Ladjal 2021). Colours and textures here are d
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -82,8 +83,11 @@ def paint_leaf(
     canvas[top:bottom, left:right][inside] = (colour * shade[..., None])[inside]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="n2n dead-leaves", description="Generate dead-leaves pictures as PNG files.")
+def write_pictures(
+    arguments: list[str] | None, verb: str, name: str, make: Callable[[int, np.random.Generator], NDArray[np.uint8]]
+) -> None:
+    """The command line of verbs that generate pictures: NAME-SEED-NUMBER.png, each a function of seed and number."""
+    parser = argparse.ArgumentParser(prog=f"n2n {verb}", description=f"Generate {name} pictures as PNG files.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--count", type=int, default=100, help="how many (default: 100)")
     parser.add_argument("--size", type=int, default=256, help="side in pixels (default: 256)")
@@ -93,14 +97,18 @@ def main(arguments: list[str] | None = None) -> None:
         got = f"--count {options.count} --size {options.size}"
         raise BadInput("nothing to generate", options.out, got, "at least 1 picture of at least 8 pixels")
     options.out.mkdir(parents=True, exist_ok=True)
-    for number in tqdm(range(options.count), "dead leaves", unit="picture", disable=None):
-        path = options.out / f"leaves-{options.seed}-{number:05d}.png"
+    for number in tqdm(range(options.count), verb, unit="picture", disable=None):
+        path = options.out / f"{name}-{options.seed}-{number:05d}.png"
         if path.exists():  # whole, because written aside: a second run goes on where the first was stopped
             continue
-        pixels = dead_leaves(options.size, np.random.default_rng(key(options.seed, number)))
+        pixels = make(options.size, np.random.default_rng(key(options.seed, number)))
         with write_whole(path) as file:
             Image.fromarray(pixels).save(file, "PNG")
     print(f"{options.count} pictures of {options.size} x {options.size} in {options.out}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    write_pictures(arguments, "dead-leaves", "leaves", dead_leaves)
 
 
 if __name__ == "__main__":

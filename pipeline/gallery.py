@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pipeline.corruption import CorruptionConfig, corrupt
+from pipeline.corruptions.registry import View
 from pipeline.errors import BadInput
 from pipeline.index import INDEX
 from pipeline.picture import decode, to_unit
@@ -42,6 +43,6 @@ class Gallery:
             raise BadInput("a picture cannot be read", path, error.strerror or str(error)) from error
         return torch.from_numpy(to_unit(decode(data, path).pixels))
 
-    def noisy(self, name: str, clean: Tensor, corruption: CorruptionConfig) -> Tensor:
+    def noisy(self, name: str, clean: Tensor, corruption: CorruptionConfig) -> View:
         """The picture under test noise, keyed by its name: equal in every run, machine and number of ranks."""
         return corrupt(clean, corruption, name_generator(TEST_NOISE_SEED, name))

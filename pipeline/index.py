@@ -59,7 +59,7 @@ class LeftOut:
 
     source: str
     kind: str
-    """unreadable, unsafe, small or duplicate."""
+    """unreadable, unsafe, small, empty or duplicate."""
     reason: str
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import jsonargparse
+import numpy as np
+import torch
 import yaml
 
 from pipeline.corruption import CorruptionConfig
@@ -18,8 +20,10 @@ from pipeline.order import Order
 from pipeline.page import save_page
 from pipeline.pairs import PairDataset, PairsConfig
 from pipeline.panel import save_png, side_by_side
+from pipeline.picture import to_unit
 from pipeline.reader import ShardSet, verify
 from pipeline.remote import Place, Remote, place
+from pipeline.showcase import showcase
 
 
 def describe(folder: Place) -> str:
@@ -96,12 +100,13 @@ def main(arguments: list[str] | None = None) -> None:
         "--html", type=Path, help="also write a page with pictures and histograms: one file, no network"
     )
     parser.add_argument("--samples", type=int, default=60, help="pictures on the page (default: 60)")
+    parser.add_argument("--corruptions", type=Path, help="save its first picture under every corruption, as tested")
     parser.add_argument("--draw", type=int, help="save the pair that training sees at this draw")
     parser.add_argument("--config", type=Path, help="configuration of the training, with --draw")
     parser.add_argument("--out", type=Path, default=Path("pair.png"), help="picture of the pair (default: pair.png)")
     options = parser.parse_args(arguments)
     folder = place(options.folder)
-    if isinstance(folder, Remote) and (options.html or options.draw is not None):
+    if isinstance(folder, Remote) and (options.html or options.corruptions or options.draw is not None):
         todo = "copy the set to a disk first"
         raise BadInput("pictures are drawn from a set on a disk", folder, "an address", "a folder", todo)
     if options.draw is not None:
@@ -109,6 +114,12 @@ def main(arguments: list[str] | None = None) -> None:
         if options.config is None or options.draw < 0:
             raise BadInput("--draw needs --config, and a draw of at least 0", "the command line", f"{options.draw}")
         draw_pair(folder, options.draw, options.config, options.out)
+        return
+    if options.corruptions:
+        assert isinstance(folder, Path)
+        pixels = np.ascontiguousarray(to_unit(ShardSet(folder).pixels(0)))
+        save_png(showcase(torch.from_numpy(pixels)), options.corruptions)
+        print(f"every corruption: {options.corruptions}")
         return
     print(describe(folder))
     if options.html and isinstance(folder, Path):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch.utils.data import DataLoader, Sampler
 
 from pipeline.errors import BadInput
-from pipeline.pairs import MaskedPair, Pair, PairDataset
+from pipeline.pairs import AnyPair, PairDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def leave_signals_to_parent(_worker: int) -> None:
 
 def load_pairs(
     dataset: PairDataset, share: BatchShare, config: LoaderConfig, *, start: int, pin_memory: bool = False
-) -> Iterator[tuple[Pair | MaskedPair, float]]:
+) -> Iterator[tuple[AnyPair, float]]:
     """Yield (batch, seconds waited for it) from draw `start` on, for ever.
 
     Raises BadInput where a sample cannot be read, naming the shard and the sample.

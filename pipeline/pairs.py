@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
-from pipeline.capture import Capture, captured_views, pick_versions
+from pipeline.capture import Capture, captured_views, pick_versions, shared_generator
 from pipeline.corruption import CorruptionConfig, clean_view, shown, two_views
 from pipeline.corruptions.registry import View
 from pipeline.errors import BadInput
@@ -61,7 +61,19 @@ class MaskedPair(NamedTuple):
     """Of the target's pixels in the loss: (N, 1, H, W), 0 where it says nothing about the clean picture."""
 
 
-class PairDataset(Dataset[Pair | MaskedPair | BadInput]):
+class MeasuredPair(NamedTuple):
+    """A pair of which some frequencies of the source are known: the network's output is to be made consistent."""
+
+    source: Tensor
+    target: Tensor
+    measured: Tensor
+    """Which frequencies the source holds, and how: (N, 1, H, W // 2 + 1), see model/fourier.py."""
+
+
+AnyPair = Pair | MaskedPair | MeasuredPair
+
+
+class PairDataset(Dataset[AnyPair | BadInput]):
     """Pairs by draw number. The item of a list of draws is one batch, made in one go.
 
     Everything random about a draw comes from one generator keyed by (seed, draw), in this order: crop, flips,
@@ -79,7 +91,7 @@ class PairDataset(Dataset[Pair | MaskedPair | BadInput]):
         self.corruption = corruption
         self.seed = seed
 
-    def __getitem__(self, draws: Sequence[int]) -> Pair | MaskedPair | BadInput:
+    def __getitem__(self, draws: Sequence[int]) -> AnyPair | BadInput:
         """The batch of these draws. What is wrong with the data is returned, to be raised where it is read:
         raised in a worker process, it would reach the user inside two tracebacks.
         """
@@ -88,7 +100,7 @@ class PairDataset(Dataset[Pair | MaskedPair | BadInput]):
         except BadInput as error:
             return error
 
-    def batch(self, draws: Sequence[int]) -> Pair | MaskedPair:
+    def batch(self, draws: Sequence[int]) -> AnyPair:
         samples = self.order.samples(draws)
         generators = draw_generators(self.seed, draws)
         visits = [(int(sample), generator) for sample, generator in zip(samples, generators, strict=True)]
@@ -110,13 +122,17 @@ class PairDataset(Dataset[Pair | MaskedPair | BadInput]):
     def captured(self, sample: int, generator: Generator) -> tuple[View, View]:
         """A crop of two of the sample's noisy versions, or of a noisy and the clean one."""
         capture = self.config.capture
-        clean = torch.from_numpy(to_unit(reflect_to(self.shards.pixels(sample), self.config.crop)))
+        local = self.corruption.law.local
+        if local:
+            clean = torch.from_numpy(to_unit(reflect_to(self.shards.pixels(sample), self.config.crop)))
+        else:  # what has been captured is one crop of it, for ever
+            clean = self.clean(sample, shared_generator(self.seed, sample))
         versions = pick_versions(capture, generator)
         budget = 2 if capture == "fixed" else int(capture)
         source, target = captured_views(clean, self.corruption, self.seed, sample, versions, budget)
         if self.config.target == "clean":
             target = clean_view(clean, self.corruption)
-        return self.cropped(source, target, generator)
+        return self.cropped(source, target, generator) if local else (source, target)
 
     def cropped(self, source: View, target: View, generator: Generator) -> tuple[View, View]:
         """The same crop and flips of everything."""
@@ -126,14 +142,16 @@ class PairDataset(Dataset[Pair | MaskedPair | BadInput]):
         views = [View(next(parts), None if view.weight is None else next(parts)) for view in (source, target)]
         return views[0], views[1]
 
-    def pair(self, source: View, target: View) -> Pair | MaskedPair:
+    def pair(self, source: View, target: View) -> AnyPair:
         inputs = shown(source, self.corruption)
-        if target.weight is None:
-            return Pair(inputs, target.pixels)
-        return MaskedPair(inputs, target.pixels, target.weight)
+        if source.measured is not None:
+            return MeasuredPair(inputs, target.pixels, source.measured)
+        if target.weight is not None:
+            return MaskedPair(inputs, target.pixels, target.weight)
+        return Pair(inputs, target.pixels)
 
 
 def join(views: Sequence[View]) -> View:
     """Single views as a batch."""
-    pixels, weights = zip(*views, strict=True)
-    return View(torch.stack(pixels), None if weights[0] is None else torch.stack(weights))
+    pixels, *others = zip(*views, strict=True)
+    return View(torch.stack(pixels), *(None if other[0] is None else torch.stack(other) for other in others))

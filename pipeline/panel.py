@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +20,19 @@ INK = (32, 32, 32)
 def side_by_side(views: Sequence[tuple[str, Tensor]]) -> Image.Image:
     """Lay out (caption, picture) from left to right; pictures are (3, H, W) in [0, 1], clipped for the eye alone."""
     images = [Image.fromarray(from_unit(view.numpy(), 8).transpose(1, 2, 0)) for _, view in views]
-    height, width = max(image.height for image in images), sum(image.width for image in images)
     font_size = int(np.clip(images[0].width // 16, 10, 24))
-    strip = 2 * font_size
-    panel = Image.new("RGB", (width + GAP * (len(images) + 1), height + strip + 2 * GAP), BACKGROUND)
+    font, strip = ImageFont.load_default(font_size), 2 * font_size
+    # A small picture takes the width of its caption, or captions would run into each other.
+    widths = [max(image.width, ceil(font.getlength(name))) for (name, _), image in zip(views, images, strict=True)]
+    height = max(image.height for image in images)
+    panel = Image.new("RGB", (sum(widths) + GAP * (len(images) + 1), height + strip + 2 * GAP), BACKGROUND)
     pen = ImageDraw.Draw(panel)
     left = GAP
-    for (caption, _), image in zip(views, images, strict=True):
+    for (caption, _), image, width in zip(views, images, widths, strict=True):
         panel.paste(image, (left, GAP))
-        place = (left + image.width // 2, GAP + image.height + strip // 2)
-        pen.text(place, caption, INK, ImageFont.load_default(font_size), anchor="mm")
-        left += image.width + GAP
+        place = (left + width // 2, GAP + image.height + strip // 2)
+        pen.text(place, caption, INK, font, anchor="mm")
+        left += width + GAP
     return panel
 
 

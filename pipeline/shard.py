@@ -28,7 +28,7 @@ from pipeline.sharding.storage import StorageConfig
 from pipeline.sources.listing import Sources, list_sources
 
 SOURCES_HELP = "folders of pictures, tars (also of tars, also WebDataset), zips; globs; s3://, gs://, https:// of these"
-NOT_BAD = ("duplicate", "small")  # left out because it was asked for
+NOT_BAD = ("duplicate", "small", "empty")  # left out because it was asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +170,7 @@ def build_parser() -> argparse.ArgumentParser:
     say("--max-side", type=int, default=0, help="scale larger pictures down to this side; they are stored decoded")
     say("--tile", type=int, default=0, help="cut larger pictures into parts of this side; they are stored decoded")
     say("--grey", action="store_true", help="make colour grey; such pictures are stored decoded")
+    say("--slices", action="store_true", help="take volumes apart too: .npy, .nii, .nii.gz into greyscale slices")
     say("--check", choices=("decode", "header"), default="decode", help="decode every picture, or trust its structure")
     say("--split", help="make two sets, OUT/train and OUT/NAME: NAME=SHARE, such as val=0.05")
     say("--group-by", choices=("file", "folder"), default="file", help="what a split keeps together (default: file)")
@@ -206,7 +207,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
     config = read_config(options)
     folder = output_place(options.out)
-    indices = shard(list_sources(options.sources, options.list), folder, config)
+    indices = shard(list_sources(options.sources, options.list, slices=options.slices), folder, config)
     for part, index in indices.items():
         out = folder / part
         if index is None:

@@ -10,6 +10,10 @@ import pytest
 
 from launch.cli import VERBS
 from launch.config import flatten, parse_config, to_dict
+from launch.objective import choose_loss
+from model.losses import LossConfig
+from pipeline.corruption import CorruptionConfig
+from pipeline.corruptions.registry import LAWS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
@@ -88,3 +92,16 @@ def test_every_file_is_on_the_map() -> None:
     for package in ("pipeline", "model", "launch"):
         for path in (ROOT / package).rglob("*.py"):
             assert path.name in tree or path.name in ("__init__.py", "errors.py", "atomic.py"), path
+
+
+def test_the_table_of_corruptions_is_the_registry() -> None:
+    """One row a corruption: its test strengths, which statistic is clean, and the loss that auto takes."""
+    words = {"l2": "L2", "masked_l2": "masked L2", "l1": "L1", "l0": "annealed L0"}
+    rows = [row.strip("|").split("|") for row in re.findall(r"^\| `\w+` \|.*$", text_of("README.md"), re.M)]
+    assert [row[0].strip(" `") for row in rows] == list(LAWS)
+    for name, _, tested, statistics, loss in rows:
+        config = CorruptionConfig(name=name.strip(" `"))  # type: ignore[arg-type]
+        strengths = [option.test for option in config.law.options.values() if option.test is not None]
+        assert [float(number) for number in tested.split(",")] == strengths
+        assert [word.split()[0] for word in statistics.split(",")] == [s.split()[-1] for s in config.law.statistics]
+        assert loss.strip().startswith(words[choose_loss(LossConfig(), config, "noisy")])

@@ -33,7 +33,8 @@ def camera(clean: Tensor, electrons: Strength, read_noise_e: float, generators: 
     Poisson counts plus Gaussian read noise, over the gain: (Poisson(electrons * v) + N(0, read_noise_e**2)) /
     electrons, of variance v / electrons + (read_noise_e / electrons)**2 for linear v. Not clipped at black, as the
     read noise goes below it. White for every pixel and channel: demosaicking, which correlates neighbours, and
-    white balance, which scales channels, are not modelled. Source: Foi et al. 2008, equation 3.
+    white balance, which scales channels, are not modelled. Source: the Poissonian-Gaussian model of Foi, Trimeche,
+    Katkovnik and Egiazarian 2008.
     """
     photons = counts(to_linear(clean) * electrons, generators)
     return (photons + read_noise_e * normal(clean.shape, generators)) / electrons

@@ -13,6 +13,7 @@ from pipeline.corruptions.camera import SENSORS, camera, to_linear, to_srgb
 from pipeline.corruptions.draws import Generators, Strength
 from pipeline.corruptions.gaussian import brown, gaussian
 from pipeline.corruptions.impulse import impulse
+from pipeline.corruptions.mri import mri
 from pipeline.corruptions.poisson import poisson
 from pipeline.corruptions.text import text
 
@@ -22,10 +23,13 @@ Strengths = Mapping[str, Strength]
 
 
 class View(NamedTuple):
-    """Noisy pixels, as a target is given, and the weight of each in a masked loss: (..., 1, H, W), or None."""
+    """Noisy pixels, as a target is given, and what else is known of them."""
 
     pixels: Tensor
     weight: Tensor | None = None
+    """Of each in a masked loss, (..., 1, H, W), where the law has one."""
+    measured: Tensor | None = None
+    """Which frequencies they hold and how, (..., 1, H, W // 2 + 1), where the law is one of frequencies: see mri."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class Law:
     """Source and target share their strengths; otherwise each draws its own."""
     linear: bool = False
     """The view is linear light, to be compared with clean linear light."""
+    local: bool = True
+    """A part of a view is a view of that part. Otherwise a crop has to come before the noise."""
 
 
 def gaussian_view(clean: Tensor, s: Strengths, generators: Generators) -> View:
@@ -102,6 +108,11 @@ def camera_text_view(clean: Tensor, s: Strengths, generators: Generators) -> Vie
     return View(torch.where(covered > 0, to_linear(written), noisy), 1 - covered)
 
 
+def mri_view(clean: Tensor, s: Strengths, generators: Generators) -> View:
+    noisy, measured = mri(clean, s["edge_p"], generators)
+    return View(noisy, measured=measured)
+
+
 SIGMA = Option((0.0, 50.0), 0.0, inf, test=25.0)
 BANDWIDTH = Option(2.0, 0.0, 64.0)
 PHOTONS = Option((0.001, 50.0), 1e-6, inf, test=30.0)
@@ -125,4 +136,5 @@ LAWS = {
     "impulse": Law(impulse_view, {"p": Option((0.0, 0.95), 0.0, 0.95, test=0.7)}, ("mode",), per_pair=True),
     "text": Law(text_view, {"p": WRITTEN}, ("median", "mode")),
     "camera_text": Law(camera_text_view, {**CAMERA, "p": WRITTEN}, ("masked mean",), linear=True),
+    "mri": Law(mri_view, {"edge_p": Option(0.025, 1e-4, 1.0, test=0.025)}, ("mean",), local=False),
 }

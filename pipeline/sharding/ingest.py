@@ -8,10 +8,12 @@ from pipeline.errors import BadInput
 from pipeline.index import LeftOut
 from pipeline.picture import Pixels, decode
 from pipeline.sharding.header import Header, read_header
+from pipeline.sharding.slices import is_picture_npy, read_slices, require_nibabel
 from pipeline.sharding.statistics import Levels
 from pipeline.sharding.storage import PIXELS, StorageConfig, as_npy, fit, from_npy
 from pipeline.sources.contents import Contents
 from pipeline.sources.listing import SourceFile
+from pipeline.sources.members import is_nifti, is_volume
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,17 @@ class Sample:
 
 def ingest(
     source: SourceFile, contents: Contents, storage: StorageConfig, levels: Levels, measure: bool
-) -> list[Sample] | LeftOut:
+) -> list[Sample | LeftOut] | LeftOut:
     """Read and check one source; with `measure` its levels are counted even where it need not be decoded.
 
-    A picture that cannot train is left out with the reason. Raises BadInput where it has vanished or changed.
+    A picture that cannot train is left out with the reason. Raises BadInput where it has vanished or changed, and
+    for a volume where what reads such is not installed.
     """
     data = contents.read(source)
     if isinstance(data, LeftOut):
         return data
+    if is_volume(source.name) and not is_picture_npy(data):
+        return ingest_volume(data, source, contents, storage, levels)
     pixels, extension = None, PIXELS
     header = read_header(data) if storage.check == "header" else None
     if header is not None:
@@ -47,8 +52,7 @@ def ingest(
         what, _, got, wanted, _ = error.args
         return LeftOut(source.title, "unreadable", f"{what}: {got}, wanted {wanted}")
     if min(header.height, header.width) < storage.min_side:
-        reason = f"{header.width} x {header.height} pixels, wanted at least {storage.min_side} on each side"
-        return LeftOut(source.title, "small", reason)
+        return too_small(source, header, storage)
     about = describe(source, contents, header, data)
     if extension != PIXELS:
         if pixels is not None:
@@ -58,13 +62,46 @@ def ingest(
     return decoded_samples(pixels, storage, levels, about)
 
 
+def ingest_volume(
+    data: bytes, source: SourceFile, contents: Contents, storage: StorageConfig, levels: Levels
+) -> list[Sample | LeftOut] | LeftOut:
+    """The slices of a volume, a sample each, and what is said of the empty ones: they are left out."""
+    if is_nifti(source.name):
+        require_nibabel(source.where)
+    try:
+        slices = read_slices(data, source.name, source.title)
+    except BadInput as error:
+        what, _, got, wanted, _ = error.args
+        return LeftOut(source.title, "unreadable", f"{what}: {got}, wanted {wanted}")
+    _, height, width = slices.pixels[0].shape
+    header = Header(height, width, 1, 8 * slices.pixels[0].itemsize)
+    if min(height, width) < storage.min_side:
+        return too_small(source, header, storage)
+    about = describe(source, contents, header, data)
+    if slices.scale is not None:
+        about |= {"encoding": "linear", "scale": slices.scale}
+    samples: list[Sample | LeftOut] = []
+    for number, pixels in zip(slices.numbers, slices.pixels, strict=True):
+        samples += decoded_samples(pixels, storage, levels, {**about, "slice": number, "slices": slices.total})
+    if empty := slices.total - len(slices.numbers):
+        samples.append(LeftOut(source.title, "empty", f"{empty} of {slices.total} slices hold nothing"))
+    return samples
+
+
+def too_small(source: SourceFile, header: Header, storage: StorageConfig) -> LeftOut:
+    reason = f"{header.width} x {header.height} pixels, wanted at least {storage.min_side} on each side"
+    return LeftOut(source.title, "small", reason)
+
+
 def decoded(data: bytes, source: SourceFile) -> Pixels:
     return from_npy(data, source.title) if source.name.endswith(".npy") else decode(data, source.title).pixels
 
 
-def decoded_samples(pixels: Pixels, storage: StorageConfig, levels: Levels, about: dict[str, Any]) -> list[Sample]:
+def decoded_samples(
+    pixels: Pixels, storage: StorageConfig, levels: Levels, about: dict[str, Any]
+) -> list[Sample | LeftOut]:
     tiles = fit(pixels, storage)
-    samples = []
+    samples: list[Sample | LeftOut] = []
     for tile in tiles:
         channels, height, width = tile.pixels.shape
         levels.add(tile.pixels)

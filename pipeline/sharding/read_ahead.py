@@ -24,7 +24,7 @@ BATCH_BYTES = 1 << 22  # of their files, so that a few huge ones do not fill the
 AHEAD = 5  # batches
 REMOTE_THREADS, REMOTE_AHEAD = 16, 32  # where most of a thread's time is waiting for an answer
 
-Result = tuple[int, list[Sample] | LeftOut]
+Result = tuple[int, list[Sample | LeftOut] | LeftOut]
 
 
 class ReadAhead:

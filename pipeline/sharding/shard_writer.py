@@ -81,6 +81,9 @@ def write_shard(job: Job, out: Place, work: Place, storage: StorageConfig) -> Sh
                 left_out.append(samples)
                 continue
             for part, sample in enumerate(samples):
+                if isinstance(sample, LeftOut):
+                    left_out.append(sample)
+                    continue
                 rows.append(tar, f"{number:09d}" + (f"_{part:04d}" if len(samples) > 1 else ""), sample)
         sha256, size = tar.finish(), tar.size
     idx = "\n".join([f"{DALI_INDEX_VERSION} {len(rows.dali)}", *rows.dali, ""]).encode()

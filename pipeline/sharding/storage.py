@@ -110,12 +110,17 @@ def as_npy(pixels: Pixels) -> bytes:
     return file.getvalue()
 
 
-def from_npy(data: bytes, where: object) -> Pixels:
-    """Pixels of a set that is sharded again. Raises BadInput where they are no picture of 8 or 16 bits."""
+def load_npy(data: bytes, where: object) -> Pixels:
     try:
         pixels: Pixels = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise BadInput("not readable pixels", where, str(error), "a .npy of (C, H, W)") from error
+    return pixels
+
+
+def from_npy(data: bytes, where: object) -> Pixels:
+    """Pixels of a set that is sharded again. Raises BadInput where they are no picture of 8 or 16 bits."""
+    pixels = load_npy(data, where)
     if pixels.ndim != 3 or len(pixels) not in (1, 3) or pixels.dtype not in (np.uint8, np.uint16):
         raise BadInput("not a picture", where, f"{pixels.dtype} {pixels.shape}", "(1 or 3, H, W), 8 or 16 bits")
     return pixels

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from pipeline.errors import BadInput
 from pipeline.remote import Entry, Remote
-from pipeline.sources.members import is_hidden, is_picture
+from pipeline.sources.members import is_hidden, is_picture, is_source
 
 DEEPEST = 64  # folders in one another; a server whose links lead in a ring has no end
 AT_ONCE = 16  # questions about single files
 
 
-def walk(root: Path) -> Iterator[tuple[bytes, os.stat_result | None]]:
+def walk(root: Path, slices: bool = False) -> Iterator[tuple[bytes, os.stat_result | None]]:
     """Names (relative to `root`) and states of all files with a picture's suffix, sorted by name; None: a dead link."""
     entered = {_identity(os.stat(root))}
     stack = [(b"", _entries(os.fsencode(root)))]
@@ -29,7 +29,7 @@ def walk(root: Path) -> Iterator[tuple[bytes, os.stat_result | None]]:
             if _identity(status) not in entered:
                 entered.add(_identity(status))
                 stack.append((name + b"/", _entries(os.path.join(os.fsencode(root), name))))
-        elif is_picture(base):
+        elif is_source(base, slices):
             yield name, status
 
 

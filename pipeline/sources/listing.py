@@ -4,7 +4,6 @@ Nothing is unpacked: a picture in an archive is a place in a file. The listing i
 of names, some 60 bytes a picture and its name, because a Python object each would be ten times that.
 """
 
-import glob
 import os
 import stat
 from array import array
@@ -16,9 +15,10 @@ from typing import overload
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut
 from pipeline.picture import SUFFIXES
-from pipeline.remote import Place, Remote, place, real
+from pipeline.remote import Place, Remote
 from pipeline.sources.folders import walk, walk_remote
-from pipeline.sources.members import NO_CRC, TOO_LARGE, Member, Refused, is_picture, unsafe_name
+from pipeline.sources.members import NO_CRC, TOO_LARGE, Member, Refused, is_picture, is_volume, unsafe_name
+from pipeline.sources.roots import expand, labels, refuse_repeated
 from pipeline.sources.tar_members import tar_pictures
 from pipeline.sources.zip_members import zip_pictures
 
@@ -127,8 +127,8 @@ class Sources(Sequence[SourceFile]):
         yield from (self.sizes, self._root, self._name_end, *self._members.values())
 
 
-def list_sources(arguments: Sequence[str | Path], lists: Sequence[Path] = ()) -> Sources:
-    """Every picture in folders (nested as they like), tar and zip archives, and lists of paths.
+def list_sources(arguments: Sequence[str | Path], lists: Sequence[Path] = (), *, slices: bool = False) -> Sources:
+    """Every picture in folders (nested as they like), tar and zip archives, and lists of paths; volumes with `slices`.
 
     An argument that is no path may be a glob, or an address (s3://, gs://, https://). Hidden files and folders are
     passed over; links are followed, a folder met a second time is not entered again. Within a source, the order is
@@ -139,7 +139,7 @@ def list_sources(arguments: Sequence[str | Path], lists: Sequence[Path] = ()) ->
     refuse_repeated(roots)
     sources = Sources([*roots, *(Path() for _ in lists)], labels([*roots, *lists]))
     for number, root in enumerate(roots):
-        _list_root(sources, number, root)
+        _list_root(sources, number, root, slices)
     for number, path in enumerate(lists, len(roots)):
         _list_lines(sources, number, path)
     if not len(sources):
@@ -151,7 +151,7 @@ def list_sources(arguments: Sequence[str | Path], lists: Sequence[Path] = ()) ->
             wanted=" ".join(sorted(SUFFIXES)),
             todo="name the archives themselves: FOLDER/*.tar or FOLDER/*.zip"
             if archives
-            else "name the folder that holds the pictures (it may be nested), or an archive of them",
+            else "name the folder that holds the pictures (it may be nested), or an archive; volumes need --slices",
         )
     return sources
 
@@ -165,60 +165,28 @@ def list_pictures(roots: Iterable[Path]) -> Sources:
     return list_sources(roots)
 
 
-def expand(argument: str | Path) -> list[Place]:
-    path = place(argument)
-    if not glob.has_magic(str(argument)) or path.exists():
-        return [path]
-    if isinstance(path, Remote):
-        found: list[Place] = [*sorted(path.glob(), key=lambda fit: os.fsencode(fit.url))]
-    else:
-        found = [Path(name) for name in sorted(glob.glob(str(argument), recursive=True), key=os.fsencode)]
-    if not found:
-        raise BadInput("nothing fits the pattern", argument, "no file", "folders, pictures or archives", "check it")
-    return found
+def refuse_volume(root: Place, slices: bool) -> None:
+    if is_volume(root.name) and not slices and root.is_file():
+        raise BadInput("a volume", root, "slices", "a picture", "add --slices to take volumes apart")
 
 
-def refuse_repeated(roots: list[Place]) -> None:
-    seen: dict[Place, Place] = {}
-    for root in roots:
-        resolved = real(root)
-        if resolved in seen:
-            raise BadInput("a source is given twice", root, f"{seen[resolved]} before it", "every source once")
-        seen[resolved] = root
-
-
-def labels(roots: list[Place]) -> list[str]:
-    """For each of several sources the shortest end of its path that no other one has; for a single one nothing.
-
-    So a set does not depend on where its sources are mounted, and equal names in two of them stay apart.
-    """
-    if len(roots) == 1:
-        return [""]
-    parts = [real(root).parts[1:] for root in roots]
-    longest = max(len(path) for path in parts)
-    for length in range(1, longest + 1):
-        ends = ["/".join(path[-length:]) for path in parts]
-        if len(set(ends)) == len(ends):
-            return ends
-    return [str(real(root)) for root in roots]
-
-
-def _list_root(sources: Sources, number: int, root: Place) -> None:
+def _list_root(sources: Sources, number: int, root: Place, slices: bool) -> None:
     suffix = root.suffix.lower()
+    refuse_volume(root, slices)
     if isinstance(root, Remote) and suffix not in (*ARCHIVES, *COMPRESSED):
         _list_remote(sources, number, root)
     elif isinstance(root, Path) and root.is_dir():
-        for name, status in walk(root):
+        for name, status in walk(root, slices):
             _add_file(sources, number, name, status)
     elif not root.exists():
         raise missing(root)
     elif suffix in ARCHIVES:
-        for name, found in ARCHIVES[suffix](root):
+        for name, found in ARCHIVES[suffix](root, slices):
             if isinstance(found, Refused):
                 sources.leave_out(number, name, found.kind, found.reason)
             else:
                 sources.add(number, name, found.size, found)
-    elif suffix in COMPRESSED:
+    elif suffix in COMPRESSED and not is_volume(root.name):
         raise BadInput(
             "a compressed archive",
             root,

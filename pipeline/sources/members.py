@@ -40,6 +40,20 @@ def is_picture(name: bytes) -> bool:
     return suffix(name) in SUFFIXES
 
 
+def is_nifti(name: str) -> bool:
+    return name.lower().endswith((".nii", ".nii.gz"))
+
+
+def is_volume(name: str) -> bool:
+    """A file of slices rather than one picture."""
+    return is_nifti(name) or name.lower().endswith(".npy")
+
+
+def is_source(name: bytes, slices: bool) -> bool:
+    """A picture, or if wanted a volume of slices."""
+    return is_picture(name) or (slices and is_volume(name.decode("ascii", "replace")))
+
+
 def is_archive(name: bytes) -> bool:
     return name.lower().decode("ascii", "replace").endswith(ARCHIVE_SUFFIXES)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.errors import BadInput
 from pipeline.remote import Place
-from pipeline.sources.members import ABOUT_LIMIT, Member, Refused, is_archive, is_hidden, is_picture, refuse, suffix
+from pipeline.sources.members import ABOUT_LIMIT, Member, Refused, is_archive, is_hidden, is_source, refuse, suffix
 from pipeline.sources.ranges import Pread, opened
 
 BLOCK = 512
@@ -30,19 +30,19 @@ class Header:
     """The type flag: b"0" is a file."""
 
 
-def tar_pictures(path: Place) -> Iterator[tuple[bytes, Member | Refused]]:
+def tar_pictures(path: Place, slices: bool = False) -> Iterator[tuple[bytes, Member | Refused]]:
     """Names and places of the pictures of an archive, in its own order.
 
     Raises BadInput where the archive is damaged, cut short or followed by something else.
     """
     with opened(path) as (pread, length):
-        yield from _pictures(TarFile(pread, path), 0, length, b"", 1)
+        yield from _pictures(TarFile(pread, path), (0, length), b"", 1, slices)
 
 
 def _pictures(
-    tar: "TarFile", start: int, end: int, prefix: bytes, depth: int
+    tar: "TarFile", extent: tuple[int, int], prefix: bytes, depth: int, slices: bool
 ) -> Iterator[tuple[bytes, Member | Refused]]:
-    headers = tar.headers(start, end)
+    headers = tar.headers(*extent)
     for _, group in itertools.groupby(headers, key=lambda header: webdataset_key(header.name)):
         members = list(group)
         about = next((m for m in members if m.name.endswith(b".json") and m.kind == b"0"), None)
@@ -51,10 +51,10 @@ def _pictures(
             if member.kind == b"5" or is_hidden(member.name):
                 continue
             if member.name.lower().endswith(b".tar") and member.kind == b"0" and depth < DEEPEST:
-                yield from _pictures(tar, member.offset, member.offset + member.size, name + b"/", depth + 1)
+                yield from _pictures(tar, (member.offset, member.offset + member.size), name + b"/", depth + 1, slices)
             elif is_archive(member.name):
                 yield name, Refused("unsafe", "an archive inside an archive; only a tar of tars is read")
-            elif is_picture(member.name) or is_pixels(member.name):
+            elif is_source(member.name, slices) or is_pixels(member.name):
                 yield name, _picture(member, about)
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from pipeline.errors import BadInput
 from pipeline.remote import Place
-from pipeline.sources.members import Member, Refused, is_archive, is_hidden, is_picture, refuse
+from pipeline.sources.members import Member, Refused, is_archive, is_hidden, is_source, refuse
 
 ENCRYPTED = 1  # bit of a member's flags
 
 
-def zip_pictures(path: Place) -> Iterator[tuple[bytes, Member | Refused]]:
+def zip_pictures(path: Place, slices: bool = False) -> Iterator[tuple[bytes, Member | Refused]]:
     """Names and places of the pictures of an archive, in its own order. Raises BadInput where it is damaged."""
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
@@ -28,7 +28,7 @@ def zip_pictures(path: Place) -> Iterator[tuple[bytes, Member | Refused]]:
             continue
         if is_archive(name):
             yield name, Refused("unsafe", "an archive inside a zip; name it by itself")
-        elif is_picture(name):
+        elif is_source(name, slices):
             yield name, _picture(entry, name, length)
 
 

@@ -1,14 +1,34 @@
 """Evaluation under each corruption: published strengths unless told otherwise, and the noise that it promises."""
 
 import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from launch.evaluate import STRENGTHS, asked_corruption
+from launch.config import parse_config
+from launch.evaluate import STRENGTHS, asked_corruption, main, score_picture
 from model.metrics import psnr_db
-from pipeline.corruption import PUBLISHED_TEST, corrupt
+from pipeline.corruption import PUBLISHED_TEST, CorruptionConfig, corrupt
 from pipeline.errors import BadInput
+from pipeline.gallery import Gallery
+
+# Those of the corruptions alone: the demo is Gaussian, real pairs have no noise of ours.
+RECIPES = [
+    path for path in sorted((Path(__file__).parents[2] / "configs").glob("*.yaml")) if path.stem in PUBLISHED_TEST
+]
+
+
+def weaker(config: CorruptionConfig) -> CorruptionConfig:
+    """The same at another strength."""
+    option, law = next((name, law) for name, law in config.law.options.items() if law.test is not None)
+    assert law.test is not None
+    return replace(config, **{option: 0.9 * law.test})  # type: ignore[arg-type]
+
+
+WEAKER = {name: weaker(config) for name, config in PUBLISHED_TEST.items()}
 
 
 def asked(corruption: str, **options: float) -> argparse.Namespace:
@@ -18,6 +38,49 @@ def asked(corruption: str, **options: float) -> argparse.Namespace:
 @pytest.mark.parametrize("name", PUBLISHED_TEST)
 def test_the_published_strength_is_the_default(name: str) -> None:
     assert asked_corruption(asked(name)) == PUBLISHED_TEST[name]
+
+
+def test_every_name_is_evaluated_at_its_published_strength(trained: Path, pictures: Path, tmp_path: Path) -> None:
+    """The command itself, for each name: the noisy input that it measures is the published corruption's, to the bit."""
+    gallery = Gallery(pictures, 1)
+    clean = gallery.clean(gallery.names[0])
+    for name, corruption in PUBLISHED_TEST.items():
+        options = ["--corruption", name, "--images", str(pictures), "--limit", "1", "--json", str(tmp_path / name)]
+        main([str(trained), *options])
+        scored = json.loads((tmp_path / name).read_text())["mean"]["psnr_noisy_db"]
+        noisy = gallery.noisy(gallery.names[0], clean, corruption).pixels
+        assert scored == psnr_db(noisy * 255, clean * 255)
+        weaker = gallery.noisy(gallery.names[0], clean, WEAKER[name]).pixels
+        assert scored != psnr_db(weaker * 255, clean * 255)  # another strength would be seen
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_recipes_have_the_names_of_corruptions_and_train_around_their_test_strength(recipe: Path) -> None:
+    """So that `--corruption NAME` is the recipe's own, and what it is tested at is among what it has seen."""
+    trained_on = parse_config(["--config", str(recipe), "--run=r", "--data.train=d"]).corruption
+    assert trained_on.name == recipe.stem
+    tested = PUBLISHED_TEST[recipe.stem].numbers
+    for option, value in trained_on.numbers.items():
+        low, high = value if isinstance(value, tuple) else (value, value)
+        at = tested[option]
+        assert isinstance(at, float)
+        assert low <= at <= high
+
+
+def test_the_measured_frequencies_are_put_back_in_evaluation(pictures: Path) -> None:
+    """A denoiser that gives up on all others is then as good as knowing what was measured, and no worse."""
+    gallery = Gallery(pictures, 1)
+    name, corruption = gallery.names[0], PUBLISHED_TEST["mri"]
+    score, views = score_picture(lambda noisy: torch.full_like(noisy, 0.5), gallery, name, corruption)
+    view = gallery.noisy(name, views[2][1], corruption)
+    assert view.measured is not None
+    spectra = torch.fft.rfft2(views[1][1]), torch.fft.rfft2(views[2][1])
+    known = (view.measured > 0).expand_as(spectra[0])
+    assert float((spectra[0] - spectra[1])[known].abs().max()) < 1e-3
+    assert float((spectra[0] - spectra[1])[~known].abs().max()) > 1
+    flat = torch.full_like(views[2][1], 0.5)
+    assert score.psnr_db > psnr_db(flat * 255, views[2][1] * 255) + 3
 
 
 def test_another_strength_may_be_asked_for() -> None:
@@ -35,5 +98,5 @@ def test_a_strength_that_it_has_not_is_refused(name: str, options: dict[str, flo
 def test_the_input_has_the_decibels_of_its_law(name: str, expected_db: float) -> None:
     """Of mid-grey: 20 log(255/25); 10 log(30/0.5); 10 log(1/(0.5 * 0.25))."""
     clean = torch.full((3, 400, 400), 0.5)
-    noisy = corrupt(clean, PUBLISHED_TEST[name], torch.Generator().manual_seed(0))
+    noisy = corrupt(clean, PUBLISHED_TEST[name], torch.Generator().manual_seed(0)).pixels
     assert psnr_db(noisy * 255, clean * 255) == pytest.approx(expected_db, abs=0.05)

@@ -80,6 +80,25 @@ def test_ranks_change_results_by_rounding_alone(
     assert validation[0][-1]["val/psnr_noisy_db"] == pytest.approx(validation[1][-1]["val/psnr_noisy_db"], abs=1e-12)
 
 
+@pytest.mark.parametrize("name", ["bernoulli", "mri"])
+def test_ranks_do_not_change_what_masks_and_frequencies_teach(
+    run_verb: Any, tiny: tuple[str, ...], tmp_path: Path, name: str
+) -> None:
+    """Both take more than source and target to the loss: a mask over all ranks, the frequencies of one's own."""
+    for ranks in (0, 2):
+        done = run_verb("launch.train", f"run={tmp_path / str(ranks)}", *tiny, f"corruption.name={name}", ranks=ranks)
+        assert done.returncode == 0, done.stderr
+    one, two = final(tmp_path / "0"), final(tmp_path / "2")
+    # Of tiny gradients Adam makes much of the rounding: another number of threads moves them as far as this.
+    moved = torch.cat([(one["network"][key] - two["network"][key]).flatten() for key in one["network"]])
+    assert float(moved.abs().mean()) < 1e-4
+    losses = [[line["train/loss"] for line in metrics(tmp_path / run) if "train/loss" in line] for run in ("0", "2")]
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+    last = [[line for line in metrics(tmp_path / run) if "val/psnr_db" in line][-1] for run in ("0", "2")]
+    assert last[0]["val/psnr_noisy_db"] == pytest.approx(last[1]["val/psnr_noisy_db"], abs=1e-12)
+    assert last[0]["val/psnr_db"] == pytest.approx(last[1]["val/psnr_db"], abs=5e-2)
+
+
 def test_killed_and_run_again_equals_never_killed(
     run_verb: Any, tiny: tuple[str, ...], trained: Path, tmp_path: Path, child_environment: dict[str, str]
 ) -> None:

@@ -9,6 +9,7 @@ from torch import Generator
 
 from pipeline.capture import pick_versions
 from pipeline.corruption import CorruptionConfig
+from pipeline.corruptions.registry import LAWS
 from pipeline.order import Order
 from pipeline.pairs import MaskedPair, PairDataset, PairsConfig
 from pipeline.reader import ShardSet
@@ -21,9 +22,9 @@ def dataset(shards: Path, capture: object, name: str = "gaussian", **pairs: obje
     return PairDataset(opened, Order(0, opened.samples_per_shard), config, corruption, 0)
 
 
-def noises_of_the_smallest(shards: Path, capture: object) -> tuple[set[bytes], set[bytes]]:
+def noises_of_the_smallest(shards: Path, capture: object, name: str) -> tuple[set[bytes], set[bytes]]:
     """Every distinct source and target noise that 40 epochs make of one 20-pixel picture, seen whole."""
-    pairs = dataset(shards, capture, crop=20)
+    pairs = dataset(shards, capture, name, crop=20)
     sizes = [pairs.shards.pixels(sample).shape[1] for sample in range(12)]
     mine = sizes.index(20)
     draws = [draw for draw in range(480) if pairs.order.samples([draw])[0] == mine]
@@ -31,20 +32,24 @@ def noises_of_the_smallest(shards: Path, capture: object) -> tuple[set[bytes], s
     return ({view.numpy().tobytes() for view in batch.source}, {view.numpy().tobytes() for view in batch.target})
 
 
-def test_fixed_is_one_pair_for_ever(shards: Path) -> None:
-    sources, targets = noises_of_the_smallest(shards, "fixed")
+@pytest.mark.parametrize("name", LAWS)
+def test_fixed_is_one_pair_for_ever(shards: Path, name: str) -> None:
+    sources, targets = noises_of_the_smallest(shards, "fixed", name)
     assert len(sources) == len(targets) == 1
     assert sources != targets
 
 
-def test_k_versions_are_all_there_is_and_all_are_used(shards: Path) -> None:
-    sources, targets = noises_of_the_smallest(shards, 3)
+@pytest.mark.parametrize("name", ["gaussian", "bernoulli", "impulse", "text", "mri"])
+def test_k_versions_are_all_there_is_and_all_are_used(shards: Path, name: str) -> None:
+    """Where sources look as targets do; those of cameras are encoded."""
+    sources, targets = noises_of_the_smallest(shards, 3, name)
     assert sources == targets
     assert len(sources) == 3
 
 
-def test_fresh_noise_never_returns(shards: Path) -> None:
-    sources, targets = noises_of_the_smallest(shards, "fresh")
+@pytest.mark.parametrize("name", ["gaussian", "mri"])
+def test_fresh_noise_never_returns(shards: Path, name: str) -> None:
+    sources, targets = noises_of_the_smallest(shards, "fresh", name)
     assert len(sources | targets) == len(sources) + len(targets) == 80
 
 

@@ -7,29 +7,39 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.capture import Capture
 from pipeline.corruption import CorruptionConfig
+from pipeline.corruptions.registry import LAWS
 from pipeline.errors import BadInput
 from pipeline.loader import BatchShare, LoaderConfig, load_pairs
 from pipeline.order import Order
-from pipeline.pairs import Pair, PairDataset, PairsConfig
+from pipeline.pairs import AnyPair, PairDataset, PairsConfig
 from pipeline.reader import ShardSet
 
 BATCH, STEPS = 8, 4
 
 
-def dataset(shards: Path) -> PairDataset:
+def dataset(shards: Path, corruption: str = "gaussian", capture: Capture = "fresh", seed: int = 0) -> PairDataset:
     opened = ShardSet(shards)
-    order = Order(0, opened.samples_per_shard)
-    return PairDataset(opened, order, PairsConfig(crop=16), CorruptionConfig(), 0)
+    order = Order(seed, opened.samples_per_shard)
+    config = CorruptionConfig(name=corruption)  # type: ignore[arg-type]
+    return PairDataset(opened, order, PairsConfig(crop=16, capture=capture), config, seed)
 
 
-def batches(shards: Path, *, workers: int = 0, rank: int = 0, world: int = 1, start: int = 0) -> list[Pair]:
+def batches(
+    pairs: PairDataset | Path, *, workers: int = 0, rank: int = 0, world: int = 1, start: int = 0
+) -> list[AnyPair]:
     share, config = BatchShare(BATCH, rank, world), LoaderConfig(workers=workers, prefetch=2)
-    loaded = load_pairs(dataset(shards), share, config, start=start)
+    loaded = load_pairs(dataset(pairs) if isinstance(pairs, Path) else pairs, share, config, start=start)
     return [batch for batch, _ in itertools.islice(loaded, STEPS)]
 
 
-def equal(one: list[Pair], other: list[Pair]) -> bool:
+def joined(dealt: list[list[AnyPair]]) -> list[AnyPair]:
+    """The global batches of what was dealt to the ranks."""
+    return [type(step[0])(*map(torch.cat, zip(*step, strict=True))) for step in zip(*dealt, strict=True)]
+
+
+def equal(one: list[AnyPair], other: list[AnyPair]) -> bool:
     return all(torch.equal(a, b) for x, y in zip(one, other, strict=True) for a, b in zip(x, y, strict=True))
 
 
@@ -41,8 +51,32 @@ def test_workers_change_no_byte(shards: Path, workers: int) -> None:
 @pytest.mark.parametrize("world", [2, 4])
 def test_ranks_change_no_byte_of_the_global_batch(shards: Path, world: int) -> None:
     dealt = [batches(shards, rank=rank, world=world, workers=rank % 2) for rank in range(world)]
-    joined = [Pair(*(torch.cat(parts) for parts in zip(*step, strict=True))) for step in zip(*dealt, strict=True)]
-    assert equal(joined, batches(shards))
+    assert equal(joined(dealt), batches(shards))
+
+
+@pytest.mark.parametrize("capture", ["fresh", 3])
+@pytest.mark.parametrize("name", LAWS)
+def test_no_corruption_knows_ranks_and_workers(shards: Path, name: str, capture: Capture) -> None:
+    """One rank with 3 workers, two with 1 and none, four with none: each the bytes of one process, draw by draw."""
+    pairs = dataset(shards, name, capture)
+    whole = batches(pairs)
+    assert equal(batches(pairs, workers=3), whole)
+    assert equal(joined([batches(pairs, rank=rank, world=2, workers=rank) for rank in range(2)]), whole)
+    assert equal(joined([batches(pairs, rank=rank, world=4) for rank in range(4)]), whole)
+    one_by_one = [pairs.batch([draw]) for draw in range(BATCH)]
+    assert equal([joined([[pair] for pair in one_by_one])[0]], whole[:1])
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_the_equality_test_sees_other_noise(shards: Path, name: str) -> None:
+    """The twin that must fail: noise keyed by the worker, say, would be that of another seed."""
+    pairs, other = dataset(shards, name), dataset(shards, name)
+    other.seed = 1
+    whole, others = batches(pairs), batches(other)
+    assert not equal(whole, others)
+    assert all(not torch.equal(a, b) for x, y in zip(whole, others, strict=True) for a, b in zip(x, y, strict=True)), (
+        "every part of a pair is drawn"
+    )
 
 
 def test_the_loader_starts_at_any_draw(shards: Path) -> None:

@@ -12,9 +12,11 @@ from pipeline.corruptions.gaussian import blur_kernel, brown, gaussian
 SIGMA = 25 / 255
 
 
-def corner_and_middle(bandwidth_px: float, generator: Generator, sigma: float = SIGMA) -> list[Tensor]:
+def corner_and_middle(
+    bandwidth_px: float, generator: Generator, sigma: float = SIGMA, level: float = 0.5
+) -> list[Tensor]:
     """One pixel of each of many pictures, so that the values are independent."""
-    clean = torch.full((60_000, 1, 5, 5), 0.5)
+    clean = torch.full((60_000, 1, 5, 5), level)
     noisy = brown(clean, sigma, bandwidth_px, generator)
     return [noisy[:, 0, 0, 0], noisy[:, 0, 2, 2]]
 
@@ -25,6 +27,14 @@ def test_brown_has_its_mean_and_variance_everywhere(
 ) -> None:
     for pixel in corner_and_middle(bandwidth_px, generator):
         assert agree(pixel, 0.5, SIGMA**2)
+
+
+@pytest.mark.parametrize("level", [0.0, 1 / 255, 254 / 255, 1.0])
+def test_brown_has_them_at_every_level(level: float, generator: Generator, agree: Callable[..., bool]) -> None:
+    for pixel in corner_and_middle(2.0, generator, level=level):
+        assert agree(pixel, level, SIGMA**2)
+        if level in (0.0, 1.0):
+            assert not agree(pixel.clamp(0, 1), level, SIGMA**2)  # the twin that must fail
 
 
 def test_the_moment_test_sees_three_per_cent_of_sigma(generator: Generator, agree: Callable[..., bool]) -> None:

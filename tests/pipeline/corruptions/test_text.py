@@ -1,6 +1,7 @@
 """Text: exact coverage of any share and size, evenly spread; the median; bounded work."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -46,6 +47,42 @@ def test_the_median_is_clean_and_the_mean_is_not(level: float, generator: Genera
     assert (views.median(0).values == level).float().mean() > 0.995  # of 301 at 0.4, more than half by rare chance
     if level != 0.5:
         assert abs(float(views.mean()) - level) > 0.1
+
+
+def inks(count: int, generator: Generator) -> torch.Tensor:
+    """(count, 3) colours, one a string, from single strings on small pictures: what opaque ink was painted in."""
+    found = []
+    while len(found) < count:
+        seed = int(torch.randint(2**31, (), generator=generator))
+        black, white = (text(torch.full((3, 24, 24), level), 0.02, Generator().manual_seed(seed))[0]
+                        for level in (0.0, 1.0))  # fmt: skip
+        opaque = (white - black).abs().amax(0) < 1e-6
+        found += list(black[:, opaque].T[:1])
+    return torch.stack(found)
+
+
+def test_colours_have_the_moments_of_their_law(generator: Generator, agree: Callable[..., bool]) -> None:
+    """Uniform in [0, 1]^3: mean 1/2 and variance 1/12 a channel, channels independent."""
+    colours = inks(1500, generator)
+    assert agree(colours, 0.5, 1 / 12)
+    assert not agree(0.9 * colours, 0.5, 1 / 12)  # the twin that must fail
+    assert abs(float(torch.corrcoef(colours.T)[0, 1])) < 5 / math.sqrt(len(colours))
+
+
+@pytest.mark.parametrize("level", [0.0, 1 / 255, 0.5, 254 / 255, 1.0])
+def test_ink_draws_every_level_towards_grey_by_its_opacity(level: float) -> None:
+    """Noisy = clean + opacity (colour - clean): over many views the mean is clean + E[opacity] (1/2 - clean)."""
+    off, opacity = [], []
+    for seed in range(1200):
+        black, white, view = (text(torch.full((3, 16, 16), value), 0.3, Generator().manual_seed(seed))[0]
+                              for value in (0.0, 1.0, level))  # fmt: skip
+        opacity.append(float((1 - (white - black)).mean()))
+        off.append(float((view - level).double().mean()))
+    shares, drawn = torch.tensor(opacity).double(), torch.tensor(off).double()
+    left = drawn - shares * (0.5 - level)
+    assert abs(float(left.mean())) < 5 * float(left.std()) / math.sqrt(len(left))
+    if level != 0.5:
+        assert abs(float(drawn.mean())) > 5 * float(drawn.std()) / math.sqrt(len(drawn))  # the mean is not clean
 
 
 def test_work_is_bounded_and_the_rest_is_dotted(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
