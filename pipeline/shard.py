@@ -7,43 +7,32 @@ index.json is written last, so a set without it is not finished.
 
 import argparse
 import os
-import shutil
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.atomic import write_whole
 from pipeline.errors import BadInput, run_verb
-from pipeline.index import INDEX, SAMPLES, Index, LeftOut, ShardEntry, file_sha256, library_versions, load_index, shown
-from pipeline.reader import damage
+from pipeline.index import Index, LeftOut, shown
+from pipeline.sharding.assemble import Kind, MakeConfig, make_set
 from pipeline.sharding.duplicates import find_duplicates
-from pipeline.sharding.jobs import WORK, all_results, claim_folder, differences, remove_leftovers, run_jobs, sole_writer
 from pipeline.sharding.part import Part, part_of_environment
-from pipeline.sharding.plan import Plan, PlanConfig, make_plan
-from pipeline.sharding.shard_writer import ShardResult
+from pipeline.sharding.plan import PlanConfig, make_plan
+from pipeline.sharding.shard_writer import gather, write_shard
 from pipeline.sharding.split import Split
-from pipeline.sharding.statistics import Levels, describe_table
 from pipeline.sharding.storage import StorageConfig
 from pipeline.sources.listing import Sources, list_sources
 
-NOT_BAD = ("duplicate", "small")  # left out because it was asked for
-
 
 @dataclass(frozen=True, kw_only=True)
-class ShardConfig:
-    """How a set is made."""
+class ShardConfig(MakeConfig):
+    """How a set of pictures is made."""
 
     storage: StorageConfig = field(default_factory=StorageConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
     split: Split | None = None
     keep_duplicates: bool = False
-    max_bad: float = 0.01
-    """Share of sources that may be unreadable or unsafe."""
-    workers: int = 1
-    part: Part = field(default_factory=Part)
-    finish: bool = False
-    """Write the index of a set whose parts are all there."""
 
 
 def shard(sources: Sources, out: Path, config: ShardConfig) -> dict[str, Index | None]:
@@ -58,97 +47,19 @@ def shard(sources: Sources, out: Path, config: ShardConfig) -> dict[str, Index |
     known = [*sources.left_out]
     known += [LeftOut(sources[p].title, "duplicate", f"equal to {sources[twins[p]].title}") for p in sorted(twins)]
     if config.split is None:
-        return {"": shard_plan(make_plan(sources, chosen, config.plan, config.storage, known), out, config)}
+        plan = make_plan(sources, chosen, config.plan, config.storage, known)
+        return {"": make_set(plan, of_pictures(config.storage), out, config)}
     indices: dict[str, Index | None] = {}
     for part, positions in config.split.parts(sources, chosen).items():
         plan_config = replace(config.plan, split=config.split.describe(part))
         # What was left out before belongs to no part; it is listed with the first, the training part.
         plan = make_plan(sources, positions, plan_config, config.storage, [] if indices else known)
-        indices[part] = shard_plan(plan, out / part, config)
+        indices[part] = make_set(plan, of_pictures(config.storage), out / part, config)
     return indices
 
 
-def shard_plan(plan: Plan, out: Path, config: ShardConfig) -> Index | None:
-    if (out / INDEX).exists():
-        return finished_already(out, plan)
-    claim_folder(out, plan)
-    with sole_writer(out, config.part):
-        if not config.finish:
-            run_jobs(plan, out, config.workers, config.part)
-            if config.part.count > 1:
-                return None
-        results = all_results(plan, out)
-        if config.finish:
-            refuse_damage(out, [result.entry for result in results if result.entry.samples])
-        index = collect(plan, results, config.max_bad, out)
-    shutil.rmtree(out / WORK)
-    return index
-
-
-def finished_already(out: Path, plan: Plan) -> Index:
-    index = load_index(out)
-    if index.options.get("plan_sha256") != plan.sha256:
-        raise BadInput(
-            "the output folder already holds another set",
-            where=out,
-            got=f"{index.samples} samples; now {differences(index.options, plan.options())}",
-            wanted="an empty folder, or the set of this very command",
-            todo="choose another --out, or delete the folder",
-        )
-    return index
-
-
-def refuse_damage(out: Path, entries: list[ShardEntry]) -> None:
-    """Read every shard again: other machines wrote them, and this is the last moment at which one is easily remade."""
-    faults = damage(out, entries)
-    if faults:
-        todo = f"delete these shards' files in {out / WORK}, run their parts again, then --finish"
-        raise BadInput("damaged shards", out, "\n            ".join(faults), "shards as they were written", todo)
-
-
-def collect(plan: Plan, results: list[ShardResult], max_bad: float, out: Path) -> Index:
-    """Gather the shards' results into samples.npy and index.json, or refuse a set with too many bad sources."""
-    left_out = plan.left_out + [entry for result in results for entry in result.left_out]
-    samples = sum(result.entry.samples for result in results)
-    refuse_bad_sources(left_out, samples, len(plan.order) + len(plan.left_out), max_bad, out)
-    filled = [result for result in results if result.entry.samples]
-    tables = [result.load_table(out / WORK) for result in filled]
-    for number, table in enumerate(tables):
-        table["shard"] = number
-    table = np.concatenate(tables)
-    levels = Levels()
-    for result in filled:
-        levels.merge(result.levels)
-    with write_whole(out / SAMPLES) as file:
-        np.save(file, table)
-    index = Index(
-        shards=[result.entry for result in filled],
-        samples_sha256=file_sha256(out / SAMPLES),
-        options=plan.options(),
-        versions=library_versions("n2n", "pillow", "numpy", "imagecodecs", "tifffile"),
-        statistics={**describe_table(table), **levels.summary()},
-        left_out=left_out,
-    )
-    remove_leftovers(out)
-    index.save(out)
-    return index
-
-
-def refuse_bad_sources(left_out: list[LeftOut], samples: int, total: int, max_bad: float, out: Path) -> None:
-    bad = [entry for entry in left_out if entry.kind not in NOT_BAD]
-    if samples and len(bad) <= max_bad * total:
-        return
-    listed = bad if samples else left_out
-    examples = "".join(f"\n            {shown(entry)}" for entry in listed[:10])
-    more = f"\n            and {len(listed) - 10} more" if len(listed) > 10 else ""
-    raise BadInput(
-        "too many unreadable pictures" if samples else "no readable picture",
-        where=out,
-        got=f"{len(listed)} of {total} left out:{examples}{more}",
-        wanted=f"at most {max_bad:.1%} (--max-bad)" if samples else "at least one readable picture",
-        todo="mend or remove them and delete the folder"
-        + (", or repeat the command with a larger --max-bad: what is done is kept" if samples else ""),
-    )
+def of_pictures(storage: StorageConfig) -> Kind:
+    return Kind(partial(write_shard, storage=storage), gather)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -8,22 +8,42 @@ import os
 import platform
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any, Protocol
 
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pipeline.atomic import PARTIAL, write_whole
 from pipeline.errors import BadInput
+from pipeline.index import LeftOut
 from pipeline.sharding.part import Part
-from pipeline.sharding.plan import Plan
-from pipeline.sharding.shard_writer import ShardResult, load_result, write_shard
+from pipeline.sharding.shard_writer import ShardResult, load_result
 
 WORK = ".work"
 PLAN = "plan.json"
+
+Write = Callable[[Any, Path, Path], ShardResult]  # (job, output folder, work folder); travels to other processes
+
+
+class Plan(Protocol):
+    """What is to be written: of pictures (plan.py) or of scenes (scene_plan.py)."""
+
+    @property
+    def left_out(self) -> list[LeftOut]: ...
+    @property
+    def starts(self) -> NDArray[Any]: ...
+    @property
+    def shards(self) -> int: ...
+    @property
+    def sha256(self) -> str: ...
+    def shard_name(self, number: int) -> str: ...
+    def job(self, number: int) -> Any: ...
+    def options(self) -> dict[str, Any]: ...
 
 
 def claim_folder(out: Path, plan: Plan) -> None:
@@ -72,13 +92,13 @@ def sole_writer(out: Path, part: Part) -> Iterator[None]:
         yield
 
 
-def run_jobs(plan: Plan, out: Path, workers: int, part: Part) -> None:
+def run_jobs(plan: Plan, write: Write, out: Path, workers: int, part: Part) -> None:
     """Write every shard of this part that is not finished yet."""
     left_out = size = 0
     bar = tqdm(total=0, desc="shards", unit="picture", disable=None)
     numbers = part.shards(plan.shards)
     bar.total = int(sum(plan.starts[number + 1] - plan.starts[number] for number in numbers))
-    for number, result in _write_all(plan, out, workers, numbers):
+    for number, result in _write_all(plan, write, out, workers, numbers):
         left_out += len(result.left_out)
         size += result.entry.bytes
         bar.update(int(plan.starts[number + 1] - plan.starts[number]))
@@ -87,7 +107,7 @@ def run_jobs(plan: Plan, out: Path, workers: int, part: Part) -> None:
     bar.close()
 
 
-def _write_all(plan: Plan, out: Path, workers: int, numbers: range) -> Iterator[tuple[int, ShardResult]]:
+def _write_all(plan: Plan, write: Write, out: Path, workers: int, numbers: range) -> Iterator[tuple[int, ShardResult]]:
     todo = []
     for number in numbers:
         finished = load_result(plan.shard_name(number), out, out / WORK)
@@ -97,7 +117,7 @@ def _write_all(plan: Plan, out: Path, workers: int, numbers: range) -> Iterator[
             yield number, finished
     if workers == 1 or len(todo) <= 1:
         for number in todo:
-            yield number, write_shard(plan.job(number), out, out / WORK, plan.storage)
+            yield number, write(plan.job(number), out, out / WORK)
         return
     # spawn: a forked child would inherit locks of threads that libraries have started
     context = multiprocessing.get_context("spawn")
@@ -110,7 +130,7 @@ def _write_all(plan: Plan, out: Path, workers: int, numbers: range) -> Iterator[
                 for number in itertools.islice(waiting, 2 * workers - len(futures)):
                     job = plan.job(number)
                     with _interrupt_held():
-                        futures[pool.submit(write_shard, job, out, out / WORK, plan.storage)] = number
+                        futures[pool.submit(write, job, out, out / WORK)] = number
                 if not futures:
                     return
                 done = next(as_completed(futures))
