@@ -83,7 +83,7 @@ class LeftOut:
 
     source: str
     kind: str
-    """unreadable, unsafe, small or duplicate."""
+    """unreadable, unsafe, small or duplicate; of scenes, unpaired or audit."""
     reason: str
 
 

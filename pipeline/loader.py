@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from pipeline.errors import BadInput
 from pipeline.pairs import MaskedPair, Pair, PairDataset
+from pipeline.shot_pairs import ShotPairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ class DrawBatches(Sampler[range]):
 
 
 def load_pairs(
-    dataset: PairDataset, share: BatchShare, config: LoaderConfig, *, start: int, pin_memory: bool = False
+    dataset: PairDataset | ShotPairs, share: BatchShare, config: LoaderConfig, *, start: int, pin_memory: bool = False
 ) -> Iterator[tuple[Pair | MaskedPair, float]]:
     """Yield (batch, seconds waited for it) from draw `start` on, for ever.
 

@@ -10,19 +10,26 @@ import os
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 
+from pipeline.audit import AuditConfig
 from pipeline.errors import BadInput, run_verb
 from pipeline.index import Index, LeftOut, shown
+from pipeline.shard_pairs import ShardPairsConfig, shard_pairs
 from pipeline.sharding.assemble import Kind, MakeConfig, make_set
 from pipeline.sharding.duplicates import find_duplicates
 from pipeline.sharding.part import Part, part_of_environment
 from pipeline.sharding.plan import PlanConfig, make_plan
 from pipeline.sharding.shard_writer import gather, write_shard
+from pipeline.sharding.shot_scenes import ShotsConfig
 from pipeline.sharding.split import Split
 from pipeline.sharding.storage import StorageConfig
 from pipeline.sources.listing import Sources, list_sources
+from pipeline.sources.shots import Layout, ScenesConfig, list_scenes
+
+MODES = ("leave-out", "refuse", "keep")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +87,13 @@ def build_parser() -> argparse.ArgumentParser:
     say("--group-by", choices=("file", "folder"), default="file", help="what a split keeps together (default: file)")
     say("--keep-duplicates", action="store_true", help="do not look for files of equal bytes")
     say("--max-bad", type=float, default=0.01, help="share of unreadable files allowed (default: 0.01)")
+    say("--pairs", choices=get_args(Layout), help="real noisy shots: the sources are folders of scenes, laid out so")
+    say("--pattern", default="", help="with --pairs pattern: names as (?P<scene>...) and (?P<shot>...)")
+    say(
+        "--reference", nargs="+", default=[], help="with --pairs: names of shots that are clean (default: clean gt ...)"
+    )
+    say("--audit", choices=MODES, default="leave-out", help="with --pairs: what becomes of shots with defects")
+    say("--white", type=float, default=0.0, help="with --pairs: the value of white (default: the greatest of its type)")
     say("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     say("--part", help="make the shards of part I of N alone: I/N (default: what the launcher's variables say)")
     say("--finish", action="store_true", help="verify all parts and write the index")
@@ -87,37 +101,58 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def read_config(options: argparse.Namespace) -> ShardConfig:
+    storage = {name: getattr(options, name) for name in StorageConfig.__dataclass_fields__}
+    return ShardConfig(
+        storage=StorageConfig(**storage), keep_duplicates=options.keep_duplicates, **read_common(options)
+    )
+
+
+def read_common(options: argparse.Namespace) -> dict[str, Any]:
+    """What sets of pictures and of scenes are both told."""
     for name, least in (("workers", 1), ("max_bad", 0)):
         if getattr(options, name) < least:
             flag = "--" + name.replace("_", "-")
             raise BadInput(f"{flag} is too small", "the command line", str(getattr(options, name)), f">= {least}")
     if not options.sources and not options.list:
         raise BadInput("no sources", "the command line", "", "folders, archives or a --list")
-    storage = {name: getattr(options, name) for name in StorageConfig.__dataclass_fields__}
     part = Part.parse(options.part) if options.part else part_of_environment(os.environ)
-    return ShardConfig(
-        storage=StorageConfig(**storage),
-        plan=PlanConfig(shard_mb=options.shard_mb, seed=options.seed),
-        split=Split.parse(options.split, options.group_by) if options.split else None,
-        keep_duplicates=options.keep_duplicates,
-        max_bad=options.max_bad,
-        workers=options.workers,
-        part=Part() if options.finish else part,
-        finish=options.finish,
-    )
+    return {
+        "plan": PlanConfig(shard_mb=options.shard_mb, seed=options.seed),
+        "split": Split.parse(options.split, options.group_by) if options.split else None,
+        "max_bad": options.max_bad,
+        "workers": options.workers,
+        "part": Part() if options.finish else part,
+        "finish": options.finish,
+    }
+
+
+def make(options: argparse.Namespace) -> dict[str, Index | None]:
+    if not options.pairs:
+        for name in ("pattern", "reference", "white"):
+            if getattr(options, name):
+                raise BadInput(f"--{name} is for --pairs", "the command line", str(getattr(options, name)), "--pairs")
+        return shard(list_sources(options.sources, options.list), options.out, read_config(options))
+    if options.list or options.max_side or options.grey or options.store != "source":
+        raise BadInput("not with --pairs", "the command line", "--list, --max-side, --grey or --store", "without them")
+    references = {"references": tuple(name.lower() for name in options.reference)} if options.reference else {}
+    scenes = ScenesConfig(layout=options.pairs, pattern=options.pattern, **references)
+    shots = ShotsConfig(audit=AuditConfig(mode=options.audit), tile=options.tile, white=options.white)
+    config = ShardPairsConfig(scenes=scenes, shots=shots, **read_common(options))
+    return shard_pairs(list_scenes(options.sources, scenes), options.out, config)
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
-    config = read_config(options)
-    indices = shard(list_sources(options.sources, options.list), options.out, config)
-    for part, index in indices.items():
-        out = options.out / part
+    indices = make(options)
+    for name, index in indices.items():
+        out = options.out / name
         if index is None:
-            print(f"part {config.part} is done in {out}; when all are, run the same command with --finish")
+            part = read_common(options)["part"]
+            print(f"part {part} is done in {out}; when all are, run the same command with --finish")
             continue
         megabytes = sum(entry.bytes for entry in index.shards) / 1e6
-        print(f"{index.samples} pictures in {len(index.shards)} shards, {megabytes:.1f} MB, in {out}")
+        what = "scenes" if options.pairs else "pictures"
+        print(f"{index.samples} {what} in {len(index.shards)} shards, {megabytes:.1f} MB, in {out}")
         for entry in index.left_out:
             print(f"left out: {shown(entry)}")
 

@@ -25,7 +25,7 @@ from pipeline.sharding.jobs import (
 from pipeline.sharding.part import Part
 from pipeline.sharding.shard_writer import ShardResult, Tables
 
-NOT_BAD = ("duplicate", "small")  # left out because it was asked for
+NOT_BAD = ("duplicate", "small", "audit")  # left out because it was asked for
 
 
 @dataclass(frozen=True)
