@@ -108,8 +108,9 @@ def correlation(a: Plane, b: Plane) -> Correlation:
     v = mean((ra - rb)^2) / 2 holds only what is not shared: c = v r / (1 - r) + texture. Texture grows with the
     structure t, the noise-corrected energy of the blurred gradient, over v. So c / v is fitted with q + k t by least
     squares over the blocks with the least t, and r = q / (1 + q); its error is that of the intercept, over (1 + q)^2
-    (White 1980: the sandwich estimator, which assumes nothing on the residuals' variances). Where texture is everywhere the line does not fit: the unevenness, standard
-    deviation of the residuals over 1 + |q|, says so, and the value means little.
+    (White 1980: the sandwich estimator, which assumes nothing on the residuals' variances). Where texture is
+    everywhere the line does not fit: the unevenness, standard deviation of the residuals over 1 + |q|, says so, and
+    the value means little.
     """
     ra, rb = high_pass(a), high_pass(b)
     both, apart = blocks(ra * rb, FINE), blocks((ra - rb) ** 2, FINE) / 2
