@@ -60,7 +60,8 @@ class PairAudit:
             return ["identical"]
         found = []
         near = "near-identical, " if self.correlation.value > NEAR else ""
-        seen = self.correlation.unevenness < config.unevenness and (near or self.correlation.shared > config.texture)
+        even = self.correlation.unevenness < config.unevenness * (2 if near else 1)
+        seen = even and (near or self.correlation.shared > config.texture)
         if seen and self.correlation.beyond(config.correlation):
             found.append(f"{near}noise correlation {self.correlation.value:+.2f} +- {self.correlation.error:.2f}")
         if self.brightness.beyond(config.brightness):

@@ -20,7 +20,8 @@ FINE = 8  # side of the blocks in which noise is looked for: flat ones are small
 FLATTEST = 0.3  # share of these blocks, those with the least structure for their noise
 LEAST_BLOCKS = 16
 BLUR = 1.5  # standard deviation in pixels, before gradients are taken
-GAIN = 0.1  # of normalised correlation, by which a shift by whole pixels must fit better than none
+GAIN = 0.1  # of normalised correlation, by which a shift by whole pixels must fit better than none,
+FIT = 0.5  # ... and this is the least that it must reach: shots of nothing but noise fit anywhere
 REACH = 32  # pixels, of that search
 
 
@@ -197,7 +198,7 @@ def shift(a: Plane, b: Plane) -> Measure:
     least = np.linalg.eigvalsh(matrix)[0]
     right = np.stack([blocks(rows * difference), blocks(columns * difference)])
     if least <= 0 or not np.isfinite(least):
-        return Measure(float(np.hypot(*whole)), 0.0 if any(whole) else np.inf)  # nothing to see a shift by
+        return Measure(float(np.hypot(*whole)), np.inf)  # nothing to see a shift by
     inverse = np.linalg.inv(matrix)
     t = -inverse @ right.sum(axis=1)
     moved = np.stack(
@@ -219,7 +220,7 @@ def whole_pixels(a: Plane, b: Plane) -> tuple[int, int]:
     reach = min(REACH, *(side // 4 for side in x.shape))
     near = np.roll(fits, (reach, reach), (0, 1))[: 2 * reach + 1, : 2 * reach + 1]
     row, column = np.unravel_index(int(near.argmax()), near.shape)
-    if near[row, column] < near[reach, reach] + GAIN:
+    if near[row, column] < max(FIT, near[reach, reach] + GAIN):
         return 0, 0
     return int(row) - reach, int(column) - reach
 

@@ -47,6 +47,8 @@ def from_tiff(data: bytes, where: object) -> list[Pixels]:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             pages = [page.aspage() for page in file.pages]
+            if not pages:
+                raise BadInput("not a readable TIFF", where, "no page", "a whole TIFF")
             if len(pages) == 1 and pages[0].photometric not in PLAIN:
                 return [decode(data, where).pixels]  # palettes, inverted grey, inks
             return [from_page(page, where) for page in pages]
