@@ -156,6 +156,9 @@ def main(arguments: list[str] | None = None) -> None:
         evaluate_shots(denoiser, options)
         return
     options.corruption = options.corruption or denoiser.corruption
+    if options.corruption == "none":
+        todo = "name a --corruption, or --data with a set of real shots"
+        raise BadInput("no noise to test with", "the command line", "a run on real shots", "a corruption", todo)
     corruption = asked_corruption(options)
     gallery = Gallery(options.images, options.limit)
     scores = []

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from launch.denoiser import Denoiser
 from launch.unbiased import SceneError, Scenes, scene_errors, summary, unbiased
 from tests.conftest import make_scenes, noisy_shots
 
@@ -129,3 +130,19 @@ def test_training_reports_it_and_resumes_exactly(run_verb: Any, referenced: Path
     assert "unbiased_psnr_db" in shown.stdout
     mean = json.loads((tmp_path / "scores.json").read_text())["mean"]
     assert mean["unbiased_mse"] == pytest.approx(said[-1]["val/unbiased_mse"], rel=1e-3)
+
+
+def test_grey_shots_train_a_grey_network(run_verb: Any, tmp_path: Path) -> None:
+    grey = [[shot[:1] for shot in noisy_shots(seed, 2)[0]] for seed in range(4)]
+    folder = make_scenes(tmp_path, grey, mode="keep")
+    run = run_verb("launch.train", "--run", tmp_path / "run", f"--data.train={folder}", *TRAINING)
+    assert run.returncode == 0, run.stderr
+    assert "988609 parameters" in run.stderr + run.stdout
+    denoiser = Denoiser.load(tmp_path / "run")
+    plane = torch.rand(1, 40, 50)
+    one, three = denoiser(plane), denoiser(plane.expand(3, -1, -1))
+    assert one.shape == (1, 40, 50)
+    assert torch.allclose(three, one.expand(3, -1, -1), atol=1e-5)
+    refused = run_verb("launch.evaluate", tmp_path / "run", "--images", folder)
+    assert refused.returncode == 2
+    assert "no noise to test with" in refused.stderr
