@@ -21,7 +21,7 @@ IMAGES ?= demo/test
 TORCHRUN = OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node=$(PROCESSES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo shards train evaluate test lint bench bench-shards clean
+.PHONY: help setup demo shards train evaluate test test-faults test-slurm lint bench bench-shards clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -52,6 +52,12 @@ evaluate: setup  ## PSNR and SSIM on clean pictures: make evaluate RUN=runs/firs
 
 test: setup  ## all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+test-faults: setup  ## slow tests of what a cluster does to a training: ranks and nodes killed, frozen, replaced, added
+	$(BIN)/python -m pytest -m faults $(ARGS)
+
+test-slurm: setup  ## the batch scripts under a real Slurm of two nodes on this machine: as root, with slurm-wlm and munge
+	$(BIN)/python -m pytest -m slurm $(ARGS)
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff format --check .

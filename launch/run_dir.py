@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +16,8 @@ import yaml
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput, disk_error
 from pipeline.index import library_versions
+
+CLAIM_WAIT_S = 15.0  # a worker process looks every 5 seconds whether its parent is there
 
 
 class RunDir:
@@ -32,19 +35,22 @@ class RunDir:
     def claim(self) -> None:
         """Make the folders, and keep any other process from training into them until this one ends.
 
-        Raises BadInput where that is not allowed, or where another process has claimed the run.
+        Waits a little for a lock to be freed: the loader's workers of a process that was killed hold it, until
+        they notice. Raises BadInput where that is not allowed, or where another process has claimed the run.
         """
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self.pictures.mkdir(exist_ok=True)
             self.lock = open(self.path / "lock", "a+")  # noqa: SIM115  # held until the process ends, however it does
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_within(CLAIM_WAIT_S, self.lock)
         except BlockingIOError as error:
-            self.lock.seek(0)
+            with self.lock:
+                self.lock.seek(0)
+                holder = self.lock.read()
             raise BadInput(
                 "another process is training this run",
                 where=self.path,
-                got=self.lock.read() or "a lock",
+                got=holder or "a lock",
                 wanted="one training a run",
                 todo="wait for it, stop it, or start another run with --run",
             ) from error
@@ -102,6 +108,20 @@ class RunDir:
                 file.write(json.dumps(line).encode() + b"\n")
         except OSError as error:
             raise disk_error(error, self.metrics) from error
+
+
+def lock_within(seconds: float, file: IO[str]) -> None:
+    """Lock a file for this process alone. Raises BlockingIOError where another holds it all that time."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+        else:
+            return
 
 
 def plain(value: Any) -> Any:

@@ -41,6 +41,8 @@ def train(config: RunConfig, world: World) -> None:
     validation = open_validation(config)
     state = TrainState(config.network, config.train, config.seed, world)
     run = RunDir(Path(config.run))
+    if world.first:
+        run.claim()
     tracker_id = resume(run, config, shards, state)
     tracker = open_run(run, config, shards, state, tracker_id) if world.first else None
     every = config.train.log_every_images
@@ -83,9 +85,10 @@ def due(state: TrainState, every: int) -> bool:
 def resume(run: RunDir, config: RunConfig, shards: ShardSet | RealisationSet, state: TrainState) -> str:
     """Bring the state to the run's newest whole checkpoint. Returns its W&B run id, empty for a new run.
 
+    Rank 0 reads it for all: other nodes need not see its disk, nor can they disagree on which one is the newest.
     Raises BadInput where the configuration or the data is not that of the run.
     """
-    saved = load_latest(run)
+    saved = state.world.from_first(load_latest(run) if state.world.first else None)
     if saved is None:
         return ""
     if saved["data_sha256"] != shards.index.samples_sha256:
@@ -107,8 +110,7 @@ def resume(run: RunDir, config: RunConfig, shards: ShardSet | RealisationSet, st
 def open_run(
     run: RunDir, config: RunConfig, shards: ShardSet | RealisationSet, state: TrainState, tracker_id: str
 ) -> Tracker:
-    """Rank 0's part of a start: folders, the run's account of itself, tracking, and a line on what will happen."""
-    run.claim()
+    """Rank 0's part of a start: the run's account of itself, tracking, and a line on what will happen."""
     facts: dict[str, Any] = {
         "data": {"train": str(shards.folder.resolve()), "samples_sha256": shards.index.samples_sha256},
         "world": {

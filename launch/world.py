@@ -42,6 +42,14 @@ class World:
         dist.all_gather_object(values, value)
         return values  # type: ignore[return-value]  # every None has been overwritten
 
+    def from_first(self, value: T) -> T:
+        """Rank 0's value, on every rank; what the others bring is not looked at."""
+        if self.size == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
+
     def sum(self, value: Tensor) -> Tensor:
         """The sum of a tensor over all ranks, on every rank."""
         if self.size > 1:
@@ -79,7 +87,9 @@ def join_world() -> World:
         torch.cuda.set_device(device)
     else:
         device = torch.device("cpu")
-        if os.environ.get("OMP_NUM_THREADS", "1") == "1":  # unset, or set by torchrun, which would idle most cores
+        asked = os.environ.get("OMP_NUM_THREADS", "")
+        if not asked or (asked == "1" and "TORCHELASTIC_RUN_ID" in os.environ):
+            # torchrun sets 1 where nothing is set, which would idle most cores.
             torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_size))
         keep_freed_memory()
     if size > 1:

@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.errors import disk_error
+from pipeline.remote import Place, Remote
 
 PARTIAL = ".partial"
 
 
 @contextmanager
-def write_whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that appears at `path` only once it is complete and on the disk.
+def write_whole(path: Place) -> Iterator[BinaryIO]:
+    """Open a file that appears at `path` only once it is complete and on the disk, or sent and compared.
 
     Raises BadInput where the disk is full, read-only or forbidden; nothing is left behind under any name then.
     A killed process leaves `path` + ".partial" at most.
     """
+    if isinstance(path, Remote):
+        with path.write_whole() as file:
+            yield file
+        return
     partial = path.with_name(path.name + PARTIAL)
     try:
         with open(partial, "wb") as file:

@@ -13,7 +13,6 @@ from pipeline.errors import BadInput
 from pipeline.index import REMAKE, idx_name
 from pipeline.picture import Pixels
 from pipeline.reader import ShardSet
-from pipeline.sharding.statistics import Levels
 
 SIDE = 200  # pixels: sharp at the 150 or so that a page gives each
 QUALITY = 80
@@ -30,8 +29,8 @@ class Thumbnail:
     height: int
 
 
-def thumbnails(shards: ShardSet, count: int, levels: Levels) -> Iterator[Thumbnail]:
-    """The first `count` samples, in the set's order; their levels are counted on the way.
+def thumbnails(shards: ShardSet, count: int) -> Iterator[Thumbnail]:
+    """The first `count` samples, in the set's order.
 
     Raises BadInput where a picture is damaged. What is said of its source has no checksum but its shard's, which
     `n2n inspect --verify` computes.
@@ -39,7 +38,6 @@ def thumbnails(shards: ShardSet, count: int, levels: Levels) -> Iterator[Thumbna
     members = members_of(shards)
     for sample in range(min(count, len(shards))):
         pixels = shards.pixels(sample)
-        levels.add(pixels)
         key, offset, size = next(members)
         height, width = pixels.shape[1:]
         yield Thumbnail(small_jpeg(pixels), key, source_of(shards, sample, offset, size), width, height)

@@ -87,7 +87,13 @@ def download(
     partial = path.with_name(path.name + PARTIAL)
     note = partial.with_name(partial.name + ".json")
     with sole_partial(partial) as file:
-        Transfer(url, path, file, note, size, patience or Patience()).run()
+        try:
+            Transfer(url, path, file, note, size, patience or Patience()).run()
+        except BadInput:
+            if not os.fstat(file.fileno()).st_size:  # nothing came: nothing to go on from
+                partial.unlink(missing_ok=True)
+                note.unlink(missing_ok=True)
+            raise
         try:
             check(partial)
         except BadInput:

@@ -9,6 +9,7 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 # EFBIG is what a file size limit (ulimit -f) answers; the cure is the user's in every case.
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+DISK_ERRORS |= {errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 class BadInput(Exception):  # noqa: N818  # it is not an error of ours

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput
+from pipeline.remote import Place
 
 FORMAT_VERSION = 1
 INDEX = "index.json"
@@ -116,7 +117,7 @@ class Index:
     def samples(self) -> int:
         return sum(shard.samples for shard in self.shards)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Place) -> None:
         """Write index.json, the commit point of a set: whole or absent."""
         document = {
             "wids_version": 1,
@@ -152,7 +153,7 @@ def document_sha256(document: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def load_index(folder: Path) -> Index:
+def load_index(folder: Place) -> Index:
     """Read index.json. Raises BadInput where there is none, or none that this version reads."""
     path = folder / INDEX
     if not path.is_file():
@@ -205,8 +206,8 @@ def library_versions(*names: str) -> dict[str, str]:
     return versions
 
 
-def file_sha256(path: Path) -> str:
-    with open(path, "rb") as file:
+def file_sha256(path: Place) -> str:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -21,10 +21,11 @@ from pipeline.page import save_page
 from pipeline.pairs import PairDataset, PairsConfig
 from pipeline.panel import coloured, save_png, side_by_side
 from pipeline.reader import verify
+from pipeline.remote import Place, Remote, place
 from pipeline.shot_pairs import ShotPairs
 
 
-def describe(folder: Path) -> str:
+def describe(folder: Place) -> str:
     """A table of the set: totals, statistics, what was left out, and one line a shard."""
     index = load_index(folder)
     statistics = index.statistics
@@ -94,7 +95,7 @@ def open_dataset(folder: Path, config: Path) -> PairDataset | ShotPairs:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="n2n inspect", description="Show what is in a shard set.")
-    parser.add_argument("folder", type=Path, help="the set")
+    parser.add_argument("folder", help="the set; its table and --verify also of s3://, gs://, https://")
     parser.add_argument("--verify", action="store_true", help="recompute every checksum")
     parser.add_argument("--audit", action="store_true", help="of real noisy shots: may they teach each other?")
     parser.add_argument(
@@ -105,19 +106,24 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--config", type=Path, help="configuration of the training, with --draw")
     parser.add_argument("--out", type=Path, default=Path("pair.png"), help="picture of the pair (default: pair.png)")
     options = parser.parse_args(arguments)
+    folder = place(options.folder)
+    if isinstance(folder, Remote) and (options.html or options.audit or options.draw is not None):
+        todo = "copy the set to a disk first"
+        raise BadInput("pictures are drawn from a set on a disk", folder, "an address", "a folder", todo)
     if options.draw is not None:
+        assert isinstance(folder, Path)
         if options.config is None or options.draw < 0:
             raise BadInput("--draw needs --config, and a draw of at least 0", "the command line", f"{options.draw}")
-        draw_pair(options.folder, options.draw, options.config, options.out)
+        draw_pair(folder, options.draw, options.config, options.out)
         return
-    print(describe(options.folder))
-    if options.html:
-        save_page(options.folder, options.html, options.samples)
+    print(describe(folder))
+    if options.html and isinstance(folder, Path):
+        save_page(folder, options.html, options.samples)
         print(f"page: {options.html}")
-    if options.audit:
-        print(audit_report(options.folder, AuditConfig())[0])
+    if options.audit and isinstance(folder, Path):
+        print(audit_report(folder, AuditConfig())[0])
     if options.verify:
-        faults = verify(options.folder)
+        faults = verify(folder)
         print("\n".join(faults) if faults else "every checksum is right")
         if faults:
             sys.exit(EXIT_BAD_INPUT)

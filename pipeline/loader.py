@@ -1,5 +1,6 @@
 """Batches of pairs from any draw on, made by worker processes ahead of time; the wait for them is measured."""
 
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -71,6 +72,12 @@ class DrawBatches(Sampler[range]):
             start += self.share.global_batch
 
 
+def leave_signals_to_parent(_worker: int) -> None:
+    """In a worker: a scheduler's signal to all processes of a job is for the one that trains, who ends this one."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
 def load_pairs(
     dataset: PairDataset | ShotPairs, share: BatchShare, config: LoaderConfig, *, start: int, pin_memory: bool = False
 ) -> Iterator[tuple[Pair | MaskedPair, float]]:
@@ -85,6 +92,7 @@ def load_pairs(
         num_workers=config.workers,
         prefetch_factor=config.prefetch if config.workers else None,
         pin_memory=pin_memory,
+        worker_init_fn=leave_signals_to_parent,
     )
     batches = iter(loader)  # one iteration without end, so its workers persist for the run
     while True:

@@ -19,11 +19,10 @@ from pipeline.contact_sheet import Thumbnail, thumbnails
 from pipeline.errors import BadInput
 from pipeline.index import Index, LeftOut, printable
 from pipeline.reader import ShardSet
-from pipeline.sharding.statistics import Levels
+from pipeline.sharding.statistics import CHANNELS, counted_levels
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 MARKS = ("min", "p5", "median", "p95", "max")
-CHANNELS = ("red", "green", "blue", "luminance")
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2024; --dim: #646c75; --line: #e2e5e9; --back: #f6f7f9; --card: #fff;
@@ -84,15 +83,14 @@ def save_page(folder: Path, path: Path, samples: int) -> None:
 
 
 def document(shards: ShardSet, samples: int) -> str:
-    levels = Levels()
-    pictures = list(thumbnails(shards, samples, levels))
+    pictures = list(thumbnails(shards, samples))
     index = shards.index
     title = text(shards.folder.resolve().name)
     parts = [
         f"<h1>{title}</h1><p><code>{text(shards.folder)}</code></p>",
         totals(index),
         section("Statistics", statistics(index.statistics)),
-        section("Histograms", histograms(shards, levels)),
+        section("Histograms", histograms(shards)),
         section(f"The first {len(pictures)} of {index.samples:,} samples", sheet(pictures)) if pictures else "",
         section(f"Left out: {len(index.left_out):,}", left_out(index.left_out)),
         section("How it was made", made(index)),
@@ -154,13 +152,13 @@ def statistics(facts: dict[str, Any]) -> str:
     return f'<div class="pairs">{table(sizes)}{table(colours)}</div>{measured}{table(light) if percentiles else ""}'
 
 
-def histograms(shards: ShardSet, levels: Levels) -> str:
+def histograms(shards: ShardSet) -> str:
     samples = shards.table
     charts = [bars(name.capitalize(), samples[name].astype(np.int64), " px") for name in ("width", "height")]
     charts.append(bars("Bytes of a picture", samples["size"].astype(np.int64)))
-    if levels.pictures:
-        note = f"red, green, blue, luminance of the {levels.pictures} samples below"
-        charts.append(curves("Levels", dict(zip(CHANNELS, levels.counts, strict=True)), note))
+    if counts := counted_levels(shards.index.statistics):
+        measured = shards.index.statistics["measured_pictures"]
+        charts.append(curves("Levels", counts, f"red, green, blue, luminance of {measured:,} decoded pictures"))
     return f'<div class="charts">{"".join(charts)}</div>'
 
 

@@ -25,6 +25,7 @@ from pipeline.index import (
 )
 from pipeline.maps import Maps, check_size, missing_shard
 from pipeline.picture import decode
+from pipeline.remote import Place
 
 BLOCK = 512
 
@@ -140,14 +141,14 @@ def _name(block: bytes) -> str:
     return block[:100].rstrip(b"\0").decode("ascii", "replace")
 
 
-def verify(folder: Path) -> list[str]:
+def verify(folder: Place) -> list[str]:
     """Recompute every checksum of a set: one line for each file that is missing or is not as it was written."""
     index = load_index(folder)
     tables = [(SAMPLES, index.samples_sha256), (MEMBERS, index.members_sha256)]
     return _faults(folder, [table for table in tables if table[1]]) + damage(folder, index.shards)
 
 
-def damage(folder: Path, shards: Iterable[ShardEntry]) -> list[str]:
+def damage(folder: Place, shards: Iterable[ShardEntry]) -> list[str]:
     """The same for some shards and the indices beside them."""
     expected = []
     for shard in shards:
@@ -155,7 +156,7 @@ def damage(folder: Path, shards: Iterable[ShardEntry]) -> list[str]:
     return _faults(folder, expected)
 
 
-def _faults(folder: Path, expected: Iterable[tuple[str, str]]) -> list[str]:
+def _faults(folder: Place, expected: Iterable[tuple[str, str]]) -> list[str]:
     faults = []
     for name, sha256 in expected:
         try:

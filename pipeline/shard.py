@@ -17,6 +17,7 @@ import numpy as np
 from pipeline.audit import AuditConfig
 from pipeline.errors import BadInput, run_verb
 from pipeline.index import Index, LeftOut, shown
+from pipeline.remote import Place, output_place
 from pipeline.shard_pairs import ShardPairsConfig, shard_pairs
 from pipeline.sharding.assemble import Kind, MakeConfig, make_set
 from pipeline.sharding.duplicates import find_duplicates
@@ -29,6 +30,7 @@ from pipeline.sharding.storage import StorageConfig
 from pipeline.sources.listing import Sources, list_sources
 from pipeline.sources.shots import Layout, ScenesConfig, list_scenes
 
+SOURCES_HELP = "folders of pictures, tars (also of tars, also WebDataset), zips; globs; s3://, gs://, https:// of these"
 MODES = ("leave-out", "refuse", "keep")
 
 
@@ -42,7 +44,7 @@ class ShardConfig(MakeConfig):
     keep_duplicates: bool = False
 
 
-def shard(sources: Sources, out: Path, config: ShardConfig) -> dict[str, Index | None]:
+def shard(sources: Sources, out: Place, config: ShardConfig) -> dict[str, Index | None]:
     """Turn pictures into a shard set in `out`, or into one per part of the split in a folder of its name.
 
     Goes on where a stopped run of the same command was. The answer has an index per set, None where this was one
@@ -72,9 +74,9 @@ def of_pictures(storage: StorageConfig) -> Kind:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="n2n shard", description="Turn pictures into WebDataset tar shards.")
     say = parser.add_argument
-    say("sources", nargs="*", help="folders of pictures, tar archives (also of tars, also WebDataset), zips; or globs")
+    say("sources", nargs="*", help=SOURCES_HELP)
     say("--list", type=Path, action="append", default=[], help="a file of paths of pictures, one a line")
-    say("--out", type=Path, required=True, help="folder for the set; index.json appears there last")
+    say("--out", required=True, help="folder for the set, or s3://..., gs://...; index.json appears there last")
     say("--shard-mb", type=float, default=128.0, help="megabytes of sources that fill a shard (default: 128)")
     say("--seed", type=int, default=0, help="of the order of pictures in the set (default: 0)")
     say("--store", choices=("source", "pixels"), default="source", help="the files' own bytes, or decoded pixels")
@@ -126,26 +128,27 @@ def read_common(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def make(options: argparse.Namespace) -> dict[str, Index | None]:
+def make(options: argparse.Namespace, out: Place) -> dict[str, Index | None]:
     if not options.pairs:
         for name in ("pattern", "reference", "white"):
             if getattr(options, name):
                 raise BadInput(f"--{name} is for --pairs", "the command line", str(getattr(options, name)), "--pairs")
-        return shard(list_sources(options.sources, options.list), options.out, read_config(options))
+        return shard(list_sources(options.sources, options.list), out, read_config(options))
     if options.list or options.max_side or options.grey or options.store != "source":
         raise BadInput("not with --pairs", "the command line", "--list, --max-side, --grey or --store", "without them")
     references = {"references": tuple(name.lower() for name in options.reference)} if options.reference else {}
     scenes = ScenesConfig(layout=options.pairs, pattern=options.pattern, **references)
     shots = ShotsConfig(audit=AuditConfig(mode=options.audit), tile=options.tile, white=options.white)
     config = ShardPairsConfig(scenes=scenes, shots=shots, **read_common(options))
-    return shard_pairs(list_scenes(options.sources, scenes), options.out, config)
+    return shard_pairs(list_scenes(options.sources, scenes), out, config)
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
-    indices = make(options)
+    folder = output_place(options.out)
+    indices = make(options, folder)
     for name, index in indices.items():
-        out = options.out / name
+        out = folder / name
         if index is None:
             part = read_common(options)["part"]
             print(f"part {part} is done in {out}; when all are, run the same command with --finish")

@@ -4,12 +4,12 @@ import json
 import os
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.index import Index
+from pipeline.remote import Place
 from pipeline.sharding.assemble import Kind, MakeConfig, make_set
 from pipeline.sharding.plan import PlanConfig
 from pipeline.sharding.scene_plan import plan_scenes
@@ -29,7 +29,7 @@ class ShardPairsConfig(MakeConfig):
     split: Split | None = None
 
 
-def shard_pairs(listing: Listing, out: Path, config: ShardPairsConfig) -> dict[str, Index | None]:
+def shard_pairs(listing: Listing, out: Place, config: ShardPairsConfig) -> dict[str, Index | None]:
     """Turn scenes into a set in `out`, or into one per part of the split; no scene is in two parts.
 
     Goes on where a stopped run of the same command was. Raises BadInput as `shard` does.
@@ -45,7 +45,7 @@ def shard_pairs(listing: Listing, out: Path, config: ShardPairsConfig) -> dict[s
 
 
 def shard_part(
-    part: str, scenes: list[ShotScene], listing: Listing, out: Path, config: ShardPairsConfig
+    part: str, scenes: list[ShotScene], listing: Listing, out: Place, config: ShardPairsConfig
 ) -> Index | None:
     plan_config = replace(config.plan, split=config.split.describe(part) if config.split else "")
     left_out = listing.left_out if part in ("", REST) else []

@@ -32,10 +32,12 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def environment() -> dict[str, str]:
     """For child processes: this checkout's code, and no account of the person who runs the tests."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    return {**kept, "PYTHONPATH": str(ROOT), "NETRC": os.devnull, "PYTHONWARNINGS": "ignore"}
+    quiet = {"NETRC": os.devnull, "PYTHONWARNINGS": "ignore"}
+    # Threads that wait for each other in a busy loop take the cores from the tests beside them.
+    return {**kept, "PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE", **quiet}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def child_environment() -> dict[str, str]:
     return environment()
 

@@ -44,6 +44,19 @@ def test_an_empty_folder(run_verb: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_impossible_places(run_verb: Any, tmp_path: Path) -> None:
+    some_pictures(tmp_path / "in")
+    (tmp_path / "file").touch()
+    (tmp_path / "ring").symlink_to("ring")
+    for out in ("file", "file/set", "/proc/set", "n" * 300, "ring/set"):
+        refused(run_verb("pipeline.shard", "in", "--out", out), "the disk refused", out)
+    for source in ("n" * 300, "file/in", "ring"):
+        done = run_verb("pipeline.shard", source, "--out", "out")
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_no_readable_picture(run_verb: Any, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "text.jpg").write_text("I am not a picture")

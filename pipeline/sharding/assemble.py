@@ -3,14 +3,13 @@
 Unfinished work lives in OUT/.work; index.json is written last, so a set without it is not finished.
 """
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, disk_error
 from pipeline.index import INDEX, Index, LeftOut, ShardEntry, library_versions, load_index, shown
 from pipeline.reader import damage
+from pipeline.remote import Place, remove_tree
 from pipeline.sharding.jobs import (
     WORK,
     Plan,
@@ -34,7 +33,7 @@ class Kind:
 
     write: Write
     """One shard."""
-    gather: Callable[[list[ShardResult], Path, Path], Tables]
+    gather: Callable[[list[ShardResult], Place, Place], Tables]
     """(results, output folder, work folder): the shards' tables as those of the set."""
 
 
@@ -50,15 +49,20 @@ class MakeConfig:
     """Write the index of a set whose parts are all there."""
 
 
-def make_set(plan: Plan, kind: Kind, out: Path, config: MakeConfig) -> Index | None:
+def make_set(plan: Plan, kind: Kind, out: Place, config: MakeConfig) -> Index | None:
     """Write the shards of a plan, or of this part of it, and the index; None where this was one part of several.
 
     Goes on where a stopped run of the same command was. Raises BadInput where `out` holds anything else, where no
     source can be read, or where more than the share `max_bad` of them are bad.
     """
-    if (out / INDEX).exists():
-        return finished_already(out, plan)
-    claim_folder(out, plan)
+    try:
+        if (out / INDEX).exists():
+            index = finished_already(out, plan)
+            remove_tree(out / WORK)  # a run killed after its last file but one step before its end leaves it
+            return index
+        claim_folder(out, plan)
+    except OSError as error:  # such as a file in the way, or a folder that nobody may make
+        raise disk_error(error, out) from error
     with sole_writer(out, config.part):
         if not config.finish:
             run_jobs(plan, kind.write, out, config.workers, config.part)
@@ -68,11 +72,11 @@ def make_set(plan: Plan, kind: Kind, out: Path, config: MakeConfig) -> Index | N
         if config.finish:
             refuse_damage(out, [result.entry for result in results if result.entry.samples])
         index = collect(plan, kind, results, config.max_bad, out)
-    shutil.rmtree(out / WORK)
+    remove_tree(out / WORK)
     return index
 
 
-def finished_already(out: Path, plan: Plan) -> Index:
+def finished_already(out: Place, plan: Plan) -> Index:
     index = load_index(out)
     if index.options.get("plan_sha256") != plan.sha256:
         raise BadInput(
@@ -85,7 +89,7 @@ def finished_already(out: Path, plan: Plan) -> Index:
     return index
 
 
-def refuse_damage(out: Path, entries: list[ShardEntry]) -> None:
+def refuse_damage(out: Place, entries: list[ShardEntry]) -> None:
     """Read every shard again: other machines wrote them, and this is the last moment at which one is easily remade."""
     faults = damage(out, entries)
     if faults:
@@ -93,7 +97,7 @@ def refuse_damage(out: Path, entries: list[ShardEntry]) -> None:
         raise BadInput("damaged shards", out, "\n            ".join(faults), "shards as they were written", todo)
 
 
-def collect(plan: Plan, kind: Kind, results: list[ShardResult], max_bad: float, out: Path) -> Index:
+def collect(plan: Plan, kind: Kind, results: list[ShardResult], max_bad: float, out: Place) -> Index:
     """Gather the shards' results into the tables and index.json, or refuse a set with too many bad sources."""
     left_out = plan.left_out + [entry for result in results for entry in result.left_out]
     samples = sum(result.entry.samples for result in results)
@@ -114,7 +118,7 @@ def collect(plan: Plan, kind: Kind, results: list[ShardResult], max_bad: float, 
     return index
 
 
-def refuse_bad_sources(left_out: list[LeftOut], samples: int, total: int, max_bad: float, out: Path) -> None:
+def refuse_bad_sources(left_out: list[LeftOut], samples: int, total: int, max_bad: float, out: Place) -> None:
     bad = [entry for entry in left_out if entry.kind not in NOT_BAD]
     if samples and len(bad) <= max_bad * total:
         return

@@ -1,18 +1,24 @@
 """Exact duplicates: files of equal bytes, found without reading files that can have no twin."""
 
 import hashlib
-import os
-from pathlib import Path
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from pipeline.descriptors import Descriptors
 from pipeline.index import LeftOut
+from pipeline.remote import Remote
+from pipeline.remote_errors import Denied
 from pipeline.sources.contents import Contents
-from pipeline.sources.listing import SourceFile, Sources
+from pipeline.sources.listing import Sources
 from pipeline.sources.members import NO_CRC
 
 PROBE = 4096  # bytes from the middle, where two pictures of one size differ; their beginnings may well be equal
+BATCH = 4096  # pictures compared at a time
+REMOTE_THREADS = 32  # where each look is an answer waited for
+
+Groups = list[list[int]]
 
 
 def find_duplicates(sources: Sources) -> dict[int, int]:
@@ -21,57 +27,78 @@ def find_duplicates(sources: Sources) -> dict[int, int]:
     Only files of equal size are looked into, and read whole only where 4 KiB from their middle, or the checksums
     that a zip holds of them, are equal too.
     """
-    sizes = np.frombuffer(sources.sizes, np.uint64)
-    by_size = np.argsort(sizes, kind="stable")
-    ends = np.flatnonzero(np.diff(sizes[by_size])) + 1
     found: dict[int, int] = {}
-    descriptors, contents = Descriptors(), Contents()
-    start = 0
-    for end in [*ends.tolist(), len(by_size)]:
-        if end - start > 1:
-            group = by_size[start:end].tolist()
-            marks = _marks([sources[position] for position in group], descriptors)
-            for alike in _grouped(group, marks):
-                for twins in _grouped(alike, [_digest(sources[p], contents) for p in alike]):
-                    found.update(dict.fromkeys(twins[1:], twins[0]))
-        start = end
+    remote = any(isinstance(root, Remote) for root in sources.roots)
+    with ThreadPoolExecutor(REMOTE_THREADS) as threads:
+        look = Look(sources, threads if remote else None)
+        for groups in equal_sizes(sources):
+            for twins in look.alike(look.alike(groups, look.mark), look.digest):
+                found.update(dict.fromkeys(twins[1:], twins[0]))
     return found
 
 
-def _grouped(positions: list[int], marks: list[bytes]) -> list[list[int]]:
-    """Positions of equal marks, each group in ascending order; single ones and empty marks are dropped."""
-    groups: dict[bytes, list[int]] = {}
-    for position, mark in zip(positions, marks, strict=True):
-        if mark:
-            groups.setdefault(mark, []).append(position)
-    return [group for group in groups.values() if len(group) > 1]
+def equal_sizes(sources: Sources) -> Iterator[Groups]:
+    """Positions of pictures of one size, each group in ascending order, some groups at a time."""
+    sizes = np.frombuffer(sources.sizes, np.uint64)
+    by_size = np.argsort(sizes, kind="stable")
+    ends = np.flatnonzero(np.diff(sizes[by_size])) + 1
+    groups: Groups = []
+    start = count = 0
+    for end in [*ends.tolist(), len(by_size)]:
+        if end - start > 1:
+            groups.append(by_size[start:end].tolist())
+            count += end - start
+        if count >= BATCH:
+            yield groups
+            groups, count = [], 0
+        start = end
+    yield groups
 
 
-def _marks(files: list[SourceFile], descriptors: Descriptors) -> list[bytes]:
-    """For files of one size something cheap that is equal where their bytes are."""
-    crcs = [file.member.crc32 if file.member else NO_CRC for file in files]
-    if NO_CRC not in crcs:  # a zip knows the checksums of its members
-        return [b"%d" % crc for crc in crcs]
-    if any(crc != NO_CRC for crc in crcs):  # zips and others: only the whole bytes compare
-        return [b"any"] * len(files)
-    return [_probe(file, descriptors) for file in files]
+class Look:
+    """Looks into pictures, many at a time where they are elsewhere."""
 
+    def __init__(self, sources: Sources, threads: ThreadPoolExecutor | None) -> None:
+        self.sources = sources
+        self._map = threads.map if threads else map
+        self._local = threading.local()
 
-def _probe(source: SourceFile, descriptors: Descriptors) -> bytes:
-    """Some bytes; nothing where they cannot be read, which is told when the picture is."""
-    start, length = source.size // 2, min(PROBE, source.size)
-    try:
-        if source.member is None:
-            descriptor = os.open(Path(source.root, source.name), os.O_RDONLY)
-            try:
-                return os.pread(descriptor, length, start)
-            finally:
-                os.close(descriptor)
-        return os.pread(descriptors.get(source.root), length, source.member.offset + start)
-    except OSError:
-        return b""
+    @property
+    def contents(self) -> Contents:
+        """A thread's own open files."""
+        if not hasattr(self._local, "contents"):
+            self._local.contents = Contents()
+        contents: Contents = self._local.contents
+        return contents
 
+    def alike(self, groups: Groups, read: Callable[[tuple[int, int]], bytes]) -> Groups:
+        """Each group split into those of equal marks; single ones and empty marks are dropped."""
+        # A zip knows the checksums of its members. In a group of such and others only the whole bytes compare.
+        crcs = [{self.sources.crc32(position) != NO_CRC for position in group} for group in groups]
+        kinds = [2 if len(kind) > 1 else int(kind.pop()) for kind in crcs]
+        asked = [(position, kind) for group, kind in zip(groups, kinds, strict=True) for position in group]
+        marks = iter(self._map(read, asked))
+        split: Groups = []
+        for group in groups:
+            parts: dict[bytes, list[int]] = {}
+            for position in group:
+                if mark := next(marks):
+                    parts.setdefault(mark, []).append(position)
+            split += [part for part in parts.values() if len(part) > 1]
+        return split
 
-def _digest(source: SourceFile, contents: Contents) -> bytes:
-    data = contents.read(source)
-    return b"" if isinstance(data, LeftOut) else hashlib.sha256(data).digest()
+    def mark(self, asked: tuple[int, int]) -> bytes:
+        """Something cheap that is equal where the bytes of files of one size are; nothing where it cannot be read."""
+        position, kind = asked
+        if kind:
+            return b"%d" % self.sources.crc32(position) if kind == 1 else b"zips and others"
+        source = self.sources[position]
+        try:
+            part = self.contents.part(source, min(PROBE, source.size), source.size // 2)
+        except (OSError, Denied):  # which is told when the picture is read
+            return b""
+        return hashlib.blake2b(part, digest_size=16).digest()
+
+    def digest(self, asked: tuple[int, int]) -> bytes:
+        data = self.contents.read(self.sources[asked[0]])
+        return b"" if isinstance(data, LeftOut) else hashlib.sha256(data).digest()

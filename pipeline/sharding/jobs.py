@@ -1,15 +1,17 @@
 """Whole shards in a pool of processes, in one output folder that belongs to one plan."""
 
 import fcntl
+import hashlib
 import itertools
 import json
 import multiprocessing
 import os
 import platform
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -21,13 +23,15 @@ from tqdm import tqdm
 from pipeline.atomic import PARTIAL, write_whole
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut
+from pipeline.remote import Place, Remote
 from pipeline.sharding.part import Part
 from pipeline.sharding.shard_writer import ShardResult, load_result
 
 WORK = ".work"
 PLAN = "plan.json"
+QUESTIONS = 16  # to a store at a time
 
-Write = Callable[[Any, Path, Path], ShardResult]  # (job, output folder, work folder); travels to other processes
+Write = Callable[[Any, Place, Place], ShardResult]  # (job, output folder, work folder); travels to other processes
 
 
 class Plan(Protocol):
@@ -46,7 +50,7 @@ class Plan(Protocol):
     def options(self) -> dict[str, Any]: ...
 
 
-def claim_folder(out: Path, plan: Plan) -> None:
+def claim_folder(out: Place, plan: Plan) -> None:
     """Claim the output folder for this plan, or find it claimed by the same plan and go on."""
     claim = out / WORK / PLAN
     # Other parts may claim it at the same moment; whoever finds shards finds the claim that came before them.
@@ -64,6 +68,9 @@ def claim_folder(out: Path, plan: Plan) -> None:
         return
     if foreign:
         raise BadInput("the output folder is not empty", out, "other files", "an empty folder", "choose another --out")
+    if isinstance(claim, Remote):
+        claim.write_bytes(json.dumps(plan.options()).encode())
+        return
     (out / WORK).mkdir(parents=True, exist_ok=True)
     own = claim.with_name(f"{PLAN}.{platform.node()}.{os.getpid()}")
     with write_whole(own) as file:
@@ -80,10 +87,14 @@ def differences(before: dict[str, object], now: dict[str, object]) -> str:
 
 
 @contextmanager
-def sole_writer(out: Path, part: Part) -> Iterator[None]:
+def sole_writer(out: Place, part: Part) -> Iterator[None]:
     """Keep a second run of the same part on this machine from writing the same files at the same time."""
-    (out / WORK).mkdir(parents=True, exist_ok=True)
-    with open(out / WORK / f"part-{part.number}-of-{part.count}.lock", "w") as lock:
+    folder = out / WORK
+    if isinstance(folder, Remote):  # a store has no locks; two machines that write one part write the same bytes
+        digest = hashlib.sha256(folder.url.encode()).hexdigest()[:16]
+        folder = Path(tempfile.gettempdir()) / f"n2n-{os.getuid()}-{digest}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f"part-{part.number}-of-{part.count}.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -92,7 +103,7 @@ def sole_writer(out: Path, part: Part) -> Iterator[None]:
         yield
 
 
-def run_jobs(plan: Plan, write: Write, out: Path, workers: int, part: Part) -> None:
+def run_jobs(plan: Plan, write: Write, out: Place, workers: int, part: Part) -> None:
     """Write every shard of this part that is not finished yet."""
     left_out = size = 0
     bar = tqdm(total=0, desc="shards", unit="picture", disable=None)
@@ -107,10 +118,9 @@ def run_jobs(plan: Plan, write: Write, out: Path, workers: int, part: Part) -> N
     bar.close()
 
 
-def _write_all(plan: Plan, write: Write, out: Path, workers: int, numbers: range) -> Iterator[tuple[int, ShardResult]]:
+def _write_all(plan: Plan, write: Write, out: Place, workers: int, numbers: range) -> Iterator[tuple[int, ShardResult]]:
     todo = []
-    for number in numbers:
-        finished = load_result(plan.shard_name(number), out, out / WORK)
+    for number, finished in zip(numbers, load_results(plan, out, numbers), strict=True):
         if finished is None:
             todo.append(number)
         else:
@@ -165,9 +175,22 @@ def _start_worker() -> None:
     threading.Thread(target=die_with_parent, daemon=True).start()
 
 
-def all_results(plan: Plan, out: Path) -> list[ShardResult]:
+def load_results(plan: Plan, out: Place, numbers: range) -> Iterator[ShardResult | None]:
+    """What earlier runs have finished of some shards."""
+
+    def load(number: int) -> ShardResult | None:
+        return load_result(plan.shard_name(number), out, out / WORK)
+
+    if isinstance(out, Path):
+        yield from map(load, numbers)
+        return
+    with ThreadPoolExecutor(QUESTIONS) as threads:
+        yield from threads.map(load, numbers)
+
+
+def all_results(plan: Plan, out: Place) -> list[ShardResult]:
     """The results of every shard, whoever wrote it. Raises BadInput where some are not finished."""
-    results = [load_result(plan.shard_name(number), out, out / WORK) for number in range(plan.shards)]
+    results = list(load_results(plan, out, range(plan.shards)))
     missing = [number for number, result in enumerate(results) if result is None]
     if missing:
         some = ", ".join(plan.shard_name(number) for number in missing[:5])
@@ -181,7 +204,9 @@ def all_results(plan: Plan, out: Path) -> list[ShardResult]:
     return [result for result in results if result is not None]
 
 
-def remove_leftovers(out: Path) -> None:
+def remove_leftovers(out: Place) -> None:
     """What killed processes have left: nobody writes any more when a set is finished."""
+    if isinstance(out, Remote):  # where nothing is ever there by half
+        return
     for leftover in out.glob(f"*{PARTIAL}"):
         leftover.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
 from pipeline.index import LeftOut
+from pipeline.remote import Remote
 from pipeline.sharding.ingest import Sample, ingest
 from pipeline.sharding.plan import Job
 from pipeline.sharding.statistics import Levels
@@ -21,6 +22,7 @@ THREADS = 2
 BATCH = 8  # pictures that a thread takes at a time: handing over one costs as much as parsing its header
 BATCH_BYTES = 1 << 24  # of their files, so that a few huge ones do not fill the memory
 AHEAD = 4  # batches
+REMOTE_THREADS, REMOTE_AHEAD = 16, 32  # where most of a thread's time is waiting for an answer
 
 Result = tuple[int, list[Sample] | LeftOut, Levels]
 
@@ -31,14 +33,16 @@ class ReadAhead:
     def __init__(self, job: Job, storage: StorageConfig) -> None:
         self.job = job
         self.storage = storage
-        self._threads = ThreadPoolExecutor(THREADS)
+        remote = any(isinstance(source.root, Remote) for source in job.files)
+        self._ahead = REMOTE_AHEAD if remote else AHEAD
+        self._threads = ThreadPoolExecutor(REMOTE_THREADS if remote else THREADS)
         self._local = threading.local()  # a thread's own open files: one must not close what another reads
 
     def __iter__(self) -> Iterator[Result]:
         waiting: deque[Future[list[Result]]] = deque()
         for batch in self._batches():
             waiting.append(self._threads.submit(self._ingest, batch))
-            if len(waiting) >= AHEAD:
+            if len(waiting) >= self._ahead:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()

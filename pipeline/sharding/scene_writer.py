@@ -3,7 +3,6 @@
 import json
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput
 from pipeline.index import MEMBER, MEMBERS, SAMPLES, SCENE, LeftOut, crc32, file_sha256
+from pipeline.remote import Place
 from pipeline.sharding.scene_plan import SceneJob
 from pipeline.sharding.shard_writer import ShardResult, Tables, Written, load_result
 from pipeline.sharding.statistics import Levels, describe_scenes
@@ -79,7 +79,7 @@ class Realisations:
         return Realisations(buffers, reference, {**self.about, "tile": [rows.start, columns.start]})
 
 
-def write_scenes(job: SceneJob[Any], out: Path, work: Path) -> ShardResult:
+def write_scenes(job: SceneJob[Any], out: Place, work: Place) -> ShardResult:
     """Write a shard, or find it finished by an earlier run; either way the same bytes and the same result."""
     finished = load_result(job.name, out, work)
     if finished is not None:
@@ -128,7 +128,7 @@ class SceneRows:
         self.dali.append(" ".join(parts))
 
 
-def gather_scenes(results: list[ShardResult], out: Path, work: Path) -> Tables:
+def gather_scenes(results: list[ShardResult], out: Place, work: Place) -> Tables:
     """The shards' tables as those of the set."""
     scenes, members, before = [], [], 0
     for number, result in enumerate(results):

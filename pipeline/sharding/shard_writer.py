@@ -1,9 +1,9 @@
 """One shard: pictures -> a tar, its DALI index and its rows of the sample table, each whole or absent."""
 
 import hashlib
+import io
 import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput
 from pipeline.index import REMAKE, SAMPLE, SAMPLES, LeftOut, ShardEntry, crc32, file_sha256, idx_name
+from pipeline.remote import Place
 from pipeline.sharding.ingest import Sample
 from pipeline.sharding.plan import Job
 from pipeline.sharding.read_ahead import ReadAhead
@@ -39,11 +40,11 @@ class ShardResult:
     left_out: list[LeftOut]
     levels: Levels
 
-    def load_table(self, work: Path, suffix: str = ".npy") -> NDArray[np.void]:
-        table: NDArray[np.void] = np.load(work / f"{self.entry.name}{suffix}")
+    def load_table(self, work: Place, suffix: str = ".npy") -> NDArray[np.void]:
+        table: NDArray[np.void] = np.load(io.BytesIO((work / f"{self.entry.name}{suffix}").read_bytes()))
         return table
 
-    def save(self, record: Path) -> None:
+    def save(self, record: Place) -> None:
         document = {
             "entry": asdict(self.entry),
             "left_out": [asdict(lost) for lost in self.left_out],
@@ -54,26 +55,30 @@ class ShardResult:
             file.write(json.dumps(document).encode())
 
 
-def load_result(name: str, out: Path, work: Path) -> ShardResult | None:
+def load_result(name: str, out: Place, work: Place) -> ShardResult | None:
     """The result of a shard that an earlier run, or another machine, finished; None where there is none.
 
     Raises BadInput where the shard is not there as it was written.
     """
     record = work / f"{name}.json"
-    if not record.exists():
+    try:
+        document = json.loads(record.read_bytes())
+    except FileNotFoundError:
         return None
-    document = json.loads(record.read_bytes())
     entry = ShardEntry(**document["entry"])
     levels = Levels(np.array(document["levels"], np.int64), document["measured"])
     path = out / name
-    size = path.stat().st_size if path.exists() else 0
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        size = 0
     if size != entry.bytes:
         got, wanted = f"{size:,} bytes" if size else "no such file", f"{entry.bytes:,} bytes, as it was written"
         raise BadInput("a finished shard has been lost or changed", path, got, wanted, f"delete {record} or: {REMAKE}")
     return ShardResult(entry, [LeftOut(**lost) for lost in document["left_out"]], levels)
 
 
-def write_shard(job: Job, out: Path, work: Path, storage: StorageConfig) -> ShardResult:
+def write_shard(job: Job, out: Place, work: Place, storage: StorageConfig) -> ShardResult:
     """Write a shard, or find it finished by an earlier run; either way the same bytes and the same result."""
     finished = load_result(job.name, out, work)
     if finished is not None:
@@ -105,7 +110,7 @@ class Written:
     """Lines of its DALI index, one a sample."""
 
     def finish(
-        self, out: Path, work: Path, tables: dict[str, NDArray[np.void]], left_out: list[LeftOut], levels: Levels
+        self, out: Place, work: Place, tables: dict[str, NDArray[np.void]], left_out: list[LeftOut], levels: Levels
     ) -> ShardResult:
         """Write the index, the tables (by suffix of their names) and, last, the record; no tar of no sample stays."""
         idx = "\n".join([f"{DALI_INDEX_VERSION} {len(self.dali)}", *self.dali, ""]).encode()
@@ -124,7 +129,7 @@ class Written:
         return result
 
 
-def gather(results: list[ShardResult], out: Path, work: Path) -> Tables:
+def gather(results: list[ShardResult], out: Place, work: Place) -> Tables:
     """The shards' tables as that of the set."""
     tables = [result.load_table(work) for result in results]
     for number, table in enumerate(tables):

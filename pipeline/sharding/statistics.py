@@ -10,6 +10,7 @@ from PIL import Image
 from pipeline.picture import Pixels
 
 LEVELS = 256  # 16-bit values are counted by their upper byte
+CHANNELS = ("red", "green", "blue", "luminance")
 PERCENTILES = (0, 1, 5, 25, 50, 75, 95, 99, 100)
 
 
@@ -49,7 +50,17 @@ class Levels:
             "mean_rgb": [round(float(mean), 6) for mean in means],
             "variance_rgb": [round(float(variance), 6) for variance in variances],
             "luminance_percentiles": percentiles_of_counts(self.counts[3]),
+            # A line each in index.json: how often each level occurs, from 0 to 255.
+            "level_counts": {
+                name: " ".join(map(str, counts)) for name, counts in zip(CHANNELS, self.counts.tolist(), strict=True)
+            },
         }
+
+
+def counted_levels(statistics: dict[str, Any]) -> dict[str, NDArray[np.int64]]:
+    """The counts of an index's statistics by channel; nothing where an earlier version made the set."""
+    counts: dict[str, str] = statistics.get("level_counts", {})
+    return {name: np.array(text.split(), np.int64) for name, text in counts.items()}
 
 
 def percentiles_of_counts(counts: NDArray[np.int64]) -> dict[str, float]:

@@ -5,13 +5,18 @@ import json
 import os
 import struct
 import zlib
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pipeline.descriptors import Descriptors
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut, crc32
+from pipeline.remote import Place, Remote
+from pipeline.remote_errors import Denied
 from pipeline.sources.listing import SourceFile
 from pipeline.sources.members import NO_CRC, Member
+from pipeline.sources.ranges import Pread
 from pipeline.sources.tar_members import BLOCK, parse_header
 
 REPLAN = "leave the sources alone while sharding; delete the output folder and run the command again"
@@ -32,11 +37,16 @@ class Contents:
         """
         try:
             if source.member is None:
-                return _read_file(source)
-            descriptor = self._descriptors.get(source.root)
+                if isinstance(source.root, Remote):
+                    return _sized((source.root / source.name).pread(source.size + 1, 0), source)
+                return _sized(_read_file(source.root, source), source)
             if source.root.suffix.lower() == ".zip":
-                return _read_zip_member(descriptor, source, source.member)
-            return _read_tar_member(descriptor, source, source.member)
+                return _read_zip_member(self._pread(source.root), source, source.member)
+            return _read_tar_member(self._pread(source.root), source, source.member)
+        except Denied as error:
+            if source.member is not None:
+                raise
+            return LeftOut(source.title, "unreadable", f"{error.args[0]}: {error.args[2]}")
         except OSError as error:
             reason = error.strerror or str(error)
             if error.errno in FORBIDDEN and source.member is None:
@@ -45,12 +55,29 @@ class Contents:
                 "a source cannot be read", source.where, reason, "the file that was listed", REPLAN
             ) from error
 
+    def _pread(self, root: Place) -> Pread:
+        return root.pread if isinstance(root, Remote) else partial(os.pread, self._descriptors.get(root))
+
+    def part(self, source: SourceFile, size: int, offset: int) -> bytes:
+        """Some stored bytes of a source. Raises OSError where they cannot be read."""
+        if source.member is not None:
+            return self._pread(source.root)(size, source.member.offset + offset)
+        if isinstance(source.root, Remote):
+            # Not every web server sends parts; from the beginning all do.
+            skipped = offset if source.root.is_http else 0
+            return (source.root / source.name).pread(skipped + size, offset - skipped)[skipped:]
+        descriptor = os.open(os.path.join(source.root, source.name), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.pread(descriptor, size, offset)
+        finally:
+            os.close(descriptor)
+
     def about(self, source: SourceFile) -> dict[str, Any]:
         """The JSON beside a picture in a WebDataset tar; empty where there is none that can be read."""
         member = source.member
         if member is None or not member.about_size:
             return {}
-        data = os.pread(self._descriptors.get(source.root), member.about_size, member.about_offset)
+        data = self._pread(source.root)(member.about_size, member.about_offset)
         try:
             about = json.loads(data)
         except (ValueError, RecursionError):
@@ -58,22 +85,26 @@ class Contents:
         return about if isinstance(about, dict) else {}
 
 
-def _read_file(source: SourceFile) -> bytes:
-    descriptor = os.open(os.path.join(source.root, source.name), os.O_RDONLY | os.O_CLOEXEC)
+def _read_file(root: Path, source: SourceFile) -> bytes:
+    descriptor = os.open(os.path.join(root, source.name), os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = os.read(descriptor, source.size + 1)
         while len(data) <= source.size and (more := os.read(descriptor, source.size + 1 - len(data))):
             data += more
     finally:
         os.close(descriptor)
+    return data
+
+
+def _sized(data: bytes, source: SourceFile) -> bytes:
     if len(data) != source.size:
         got = "fewer" if len(data) < source.size else "more"
         raise changed(source, f"{got} bytes than listed")
     return data
 
 
-def _read_tar_member(descriptor: int, source: SourceFile, member: Member) -> bytes:
-    block = os.pread(descriptor, BLOCK + member.size, member.offset - BLOCK)
+def _read_tar_member(pread: Pread, source: SourceFile, member: Member) -> bytes:
+    block = pread(BLOCK + member.size, member.offset - BLOCK)
     header = parse_header(block[:BLOCK], 0)
     # A size beyond 8 GiB would stand in a pax header before; pictures of a gigabyte are refused in the listing.
     if header is None or header.size != member.size or len(block) != BLOCK + member.size:
@@ -81,13 +112,13 @@ def _read_tar_member(descriptor: int, source: SourceFile, member: Member) -> byt
     return block[BLOCK:]
 
 
-def _read_zip_member(descriptor: int, source: SourceFile, member: Member) -> bytes | LeftOut:
-    head = os.pread(descriptor, LOCAL_HEADER.size, member.offset)
+def _read_zip_member(pread: Pread, source: SourceFile, member: Member) -> bytes | LeftOut:
+    head = pread(LOCAL_HEADER.size, member.offset)
     if len(head) != LOCAL_HEADER.size or not head.startswith(b"PK\3\4"):
         raise changed(source, "no such member at its place")
     _, name_length, extra_length = LOCAL_HEADER.unpack(head)
     start = member.offset + LOCAL_HEADER.size + name_length + extra_length
-    data = os.pread(descriptor, member.packed, start)
+    data = pread(member.packed, start)
     if member.deflated:
         try:
             data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, member.size + 1)

@@ -16,7 +16,9 @@ from typing import overload
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut
 from pipeline.picture import SUFFIXES
-from pipeline.sources.members import TOO_LARGE, Member, Refused, is_picture
+from pipeline.remote import Place, Remote, place, real
+from pipeline.sources.folders import walk, walk_remote
+from pipeline.sources.members import NO_CRC, TOO_LARGE, Member, Refused, is_picture, unsafe_name
 from pipeline.sources.tar_members import tar_pictures
 from pipeline.sources.zip_members import zip_pictures
 
@@ -28,7 +30,7 @@ COMPRESSED = (".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 class SourceFile:
     """A picture: the folder or archive it was found in, its name inside, and its size when it was listed."""
 
-    root: Path
+    root: Place
     name: str
     size: int
     label: str = ""
@@ -37,12 +39,18 @@ class SourceFile:
     """Its place, where the source is an archive."""
 
     @property
-    def path(self) -> Path:
+    def place(self) -> Place:
         return self.root if self.member else self.root / self.name
 
     @property
+    def path(self) -> Path:
+        """Its place, where that is on a disk of this machine."""
+        assert isinstance(self.place, Path)
+        return self.place
+
+    @property
     def where(self) -> str:
-        return f"{self.root}, member {self.name}" if self.member else str(self.path)
+        return f"{self.root}, member {self.name}" if self.member else str(self.place)
 
     @property
     def title(self) -> str:
@@ -58,7 +66,7 @@ def as_text(name: str) -> str:
 class Sources(Sequence[SourceFile]):
     """Every picture of several sources, and what looked like one but cannot be read."""
 
-    def __init__(self, roots: list[Path], labels: list[str]) -> None:
+    def __init__(self, roots: list[Place], labels: list[str]) -> None:
         self.roots = roots
         self.labels = labels
         self.left_out: list[LeftOut] = []
@@ -86,6 +94,9 @@ class Sources(Sequence[SourceFile]):
     def name(self, position: int) -> bytes:
         start = self._name_end[position - 1] if position else 0
         return bytes(self._names[start : self._name_end[position]])
+
+    def crc32(self, position: int) -> int:
+        return self._members["crc32"][position] if self._root[position] in self._archived else NO_CRC
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -118,10 +129,10 @@ class Sources(Sequence[SourceFile]):
 def list_sources(arguments: Sequence[str | Path], lists: Sequence[Path] = ()) -> Sources:
     """Every picture in folders (nested as they like), tar and zip archives, and lists of paths.
 
-    An argument that is no path may be a glob. Hidden files and folders are passed over; links are followed, a
-    folder met a second time is not entered again. Within a source, the order is that of the names in a folder,
-    that of the members in an archive and that of the lines in a list. Raises BadInput where a source is missing,
-    is damaged or cannot be listed, or where no picture is found.
+    An argument that is no path may be a glob, or an address (s3://, gs://, https://). Hidden files and folders are
+    passed over; links are followed, a folder met a second time is not entered again. Within a source, the order is
+    that of the names in a folder, that of the members in an archive and that of the lines in a list. Raises BadInput
+    where a source is missing, is damaged or cannot be listed, or where no picture is found.
     """
     roots = [root for argument in arguments for root in expand(argument)]
     refuse_repeated(roots)
@@ -131,7 +142,7 @@ def list_sources(arguments: Sequence[str | Path], lists: Sequence[Path] = ()) ->
     for number, path in enumerate(lists, len(roots)):
         _list_lines(sources, number, path)
     if not len(sources):
-        archives = any(_has_archives(root) for root in roots if root.is_dir())
+        archives = any(_has_archives(root) for root in roots if isinstance(root, Path) and root.is_dir())
         raise BadInput(
             "no pictures",
             where=", ".join(map(str, [*roots, *lists])),
@@ -153,48 +164,53 @@ def list_pictures(roots: Iterable[Path]) -> Sources:
     return list_sources(roots)
 
 
-def expand(argument: str | Path) -> list[Path]:
-    path = Path(argument)
-    if path.exists() or not glob.has_magic(str(argument)):
+def expand(argument: str | Path) -> list[Place]:
+    path = place(argument)
+    if not glob.has_magic(str(argument)) or path.exists():
         return [path]
-    found = sorted(glob.glob(str(argument), recursive=True), key=os.fsencode)
+    if isinstance(path, Remote):
+        found: list[Place] = [*sorted(path.glob(), key=lambda fit: os.fsencode(fit.url))]
+    else:
+        found = [Path(name) for name in sorted(glob.glob(str(argument), recursive=True), key=os.fsencode)]
     if not found:
         raise BadInput("nothing fits the pattern", argument, "no file", "folders, pictures or archives", "check it")
-    return [Path(name) for name in found]
+    return found
 
 
-def refuse_repeated(roots: list[Path]) -> None:
-    seen: dict[Path, Path] = {}
+def refuse_repeated(roots: list[Place]) -> None:
+    seen: dict[Place, Place] = {}
     for root in roots:
-        resolved = root.resolve()
+        resolved = real(root)
         if resolved in seen:
             raise BadInput("a source is given twice", root, f"{seen[resolved]} before it", "every source once")
         seen[resolved] = root
 
 
-def labels(roots: list[Path]) -> list[str]:
+def labels(roots: list[Place]) -> list[str]:
     """For each of several sources the shortest end of its path that no other one has; for a single one nothing.
 
     So a set does not depend on where its sources are mounted, and equal names in two of them stay apart.
     """
     if len(roots) == 1:
         return [""]
-    parts = [root.resolve().parts[1:] for root in roots]
+    parts = [real(root).parts[1:] for root in roots]
     longest = max(len(path) for path in parts)
     for length in range(1, longest + 1):
         ends = ["/".join(path[-length:]) for path in parts]
         if len(set(ends)) == len(ends):
             return ends
-    return [str(root.resolve()) for root in roots]
+    return [str(real(root)) for root in roots]
 
 
-def _list_root(sources: Sources, number: int, root: Path) -> None:
+def _list_root(sources: Sources, number: int, root: Place) -> None:
     suffix = root.suffix.lower()
-    if root.is_dir():
+    if isinstance(root, Remote) and suffix not in (*ARCHIVES, *COMPRESSED):
+        _list_remote(sources, number, root)
+    elif isinstance(root, Path) and root.is_dir():
         for name, status in walk(root):
             _add_file(sources, number, name, status)
     elif not root.exists():
-        raise BadInput("no such source", root, "nothing there", "a folder, a picture, a tar or a zip", "check the path")
+        raise missing(root)
     elif suffix in ARCHIVES:
         for name, found in ARCHIVES[suffix](root):
             if isinstance(found, Refused):
@@ -209,10 +225,41 @@ def _list_root(sources: Sources, number: int, root: Path) -> None:
             "a plain tar or a zip",
             "decompress it first (gunzip, zstd -d); pictures hardly shrink anyway",
         )
-    else:  # a picture by itself: its folder is the source
+    elif isinstance(root, Path):  # a picture by itself: its folder is the source
         sources.roots[number] = root.parent
         sources.labels[number] = sources.labels[number].rpartition("/")[0]
         _add_file(sources, number, os.fsencode(root.name), root.stat())
+
+
+def _list_remote(sources: Sources, number: int, root: Remote) -> None:
+    """A folder elsewhere, or a picture. HTTP knows no folders: there a picture is what is named like one."""
+    name = os.fsencode(root.name)
+    if is_picture(name) and root.is_file():
+        sources.roots[number] = root.parent
+        sources.labels[number] = sources.labels[number].rpartition("/")[0]
+        _add_sized(sources, number, name, root.stat().st_size)
+        return
+    try:
+        for name, size in walk_remote(root):
+            if reason := unsafe_name(name):
+                sources.leave_out(number, name, "unsafe", reason)
+            else:
+                _add_sized(sources, number, name, size)
+    except FileNotFoundError as error:
+        raise missing(root) from error
+
+
+def _add_sized(sources: Sources, number: int, name: bytes, size: int | None) -> None:
+    if size is None:
+        sources.leave_out(number, name, "unreadable", "the server does not say its size")
+    elif size > TOO_LARGE:
+        sources.leave_out(number, name, "unreadable", f"{size:,} bytes, wanted at most {TOO_LARGE:,}")
+    else:
+        sources.add(number, name, size, None)
+
+
+def missing(root: Place) -> BadInput:
+    return BadInput("no such source", root, "nothing there", "a folder, a picture, a tar or a zip", "check the path")
 
 
 def _add_file(sources: Sources, number: int, name: bytes, status: os.stat_result | None) -> None:
@@ -220,10 +267,8 @@ def _add_file(sources: Sources, number: int, name: bytes, status: os.stat_result
         sources.leave_out(number, name, "unreadable", "a link to nothing")
     elif not stat.S_ISREG(status.st_mode):
         sources.leave_out(number, name, "unreadable", "not a regular file")
-    elif status.st_size > TOO_LARGE:
-        sources.leave_out(number, name, "unreadable", f"{status.st_size:,} bytes, wanted at most {TOO_LARGE:,}")
     else:
-        sources.add(number, name, status.st_size, None)
+        _add_sized(sources, number, name, status.st_size)
 
 
 def _list_lines(sources: Sources, number: int, path: Path) -> None:
@@ -243,56 +288,6 @@ def _list_lines(sources: Sources, number: int, path: Path) -> None:
             where, got = f"{path}, line {line}", f"{as_text(os.fsdecode(name))}: {error.strerror}"
             raise BadInput("a listed picture is missing", where, got, "a path from here", "mend the list") from error
         _add_file(sources, number, name, status)
-
-
-def walk(root: Path) -> Iterator[tuple[bytes, os.stat_result | None]]:
-    """Names (relative to `root`) and states of all files with a picture's suffix, sorted by name; None: a dead link."""
-    entered = {_identity(os.stat(root))}
-    stack = [(b"", _entries(os.fsencode(root)))]
-    while stack:
-        folder, entries = stack[-1]
-        base, status = next(entries, (b"", None))
-        if not base:
-            stack.pop()
-            continue
-        name = folder + base
-        if status is not None and stat.S_ISDIR(status.st_mode):
-            if _identity(status) not in entered:
-                entered.add(_identity(status))
-                stack.append((name + b"/", _entries(os.path.join(os.fsencode(root), name))))
-        elif is_picture(base):
-            yield name, status
-
-
-def _entries(folder: bytes) -> Iterator[tuple[bytes, os.stat_result | None]]:
-    """A folder's visible entries, folders as if their names ended in a slash: the order of whole paths."""
-    try:
-        with os.scandir(folder) as scan:
-            entries = [(entry.name, _status(entry)) for entry in scan if not entry.name.startswith(b".")]
-    except OSError as error:
-        raise BadInput(
-            "a folder cannot be listed",
-            os.fsdecode(folder),
-            error.strerror or str(error),
-            "a folder that this user may read",
-            "give the permission, or name the readable folders one by one",
-        ) from error
-    return iter(sorted(entries, key=lambda entry: entry[0] + b"/" if _is_folder(entry[1]) else entry[0]))
-
-
-def _is_folder(status: os.stat_result | None) -> bool:
-    return status is not None and stat.S_ISDIR(status.st_mode)
-
-
-def _status(entry: "os.DirEntry[bytes]") -> os.stat_result | None:
-    try:
-        return entry.stat()
-    except OSError:  # a link to nothing, or a ring of links
-        return None
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
 
 
 def _has_archives(folder: Path) -> bool:

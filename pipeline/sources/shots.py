@@ -80,7 +80,7 @@ class Listing:
 def list_scenes(sources: list[str], config: ScenesConfig) -> Listing:
     """Every scene below folders, sorted by title. Raises BadInput where there is none."""
     roots = [Path(source) for source in sources]
-    refuse_repeated(roots)
+    refuse_repeated([*roots])
     for root in roots:
         if not root.is_dir():
             todo = "unpack it first" if root.exists() else "check the path"
@@ -89,7 +89,7 @@ def list_scenes(sources: list[str], config: ScenesConfig) -> Listing:
         raise BadInput("parallel folders are two or more", "the command line", str(len(roots)), "a folder a shot")
     groups: dict[str, list[ShotFile]] = {}
     listing = Listing()
-    for root, label in zip(roots, labels(roots), strict=True):
+    for root, label in zip(roots, labels([*roots]), strict=True):
         prefix = f"{as_text(label)}/" if label and config.layout != "parallel" else ""
         for path in sorted(walk_files(root)):
             name = as_text(path.relative_to(root).as_posix())

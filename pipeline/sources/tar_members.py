@@ -6,13 +6,13 @@ of WebDataset.
 """
 
 import itertools
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from pipeline.errors import BadInput
+from pipeline.remote import Place
 from pipeline.sources.members import ABOUT_LIMIT, Member, Refused, is_archive, is_hidden, is_picture, refuse, suffix
+from pipeline.sources.ranges import Pread, opened
 
 BLOCK = 512
 DEEPEST = 2  # a tar of tars; ones nested deeper are left out
@@ -30,16 +30,13 @@ class Header:
     """The type flag: b"0" is a file."""
 
 
-def tar_pictures(path: Path) -> Iterator[tuple[bytes, Member | Refused]]:
+def tar_pictures(path: Place) -> Iterator[tuple[bytes, Member | Refused]]:
     """Names and places of the pictures of an archive, in its own order.
 
     Raises BadInput where the archive is damaged, cut short or followed by something else.
     """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        yield from _pictures(TarFile(descriptor, path), 0, os.fstat(descriptor).st_size, b"", 1)
-    finally:
-        os.close(descriptor)
+    with opened(path) as (pread, length):
+        yield from _pictures(TarFile(pread, path), 0, length, b"", 1)
 
 
 def _pictures(
@@ -85,8 +82,8 @@ def is_pixels(name: bytes) -> bool:
 class TarFile:
     """The headers of an open tar, which may lie inside another one."""
 
-    def __init__(self, descriptor: int, path: Path) -> None:
-        self.descriptor = descriptor
+    def __init__(self, pread: Pread, path: Place) -> None:
+        self.pread = pread
         self.path = path
 
     def headers(self, start: int, end: int) -> Iterator[Header]:
@@ -94,7 +91,7 @@ class TarFile:
         name, size = b"", -1  # of the next member, from a header of its own before it
         position = start
         while True:
-            block = os.pread(self.descriptor, BLOCK, position) if position + BLOCK <= end else b""
+            block = self.pread(BLOCK, position) if position + BLOCK <= end else b""
             if len(block) != BLOCK:
                 raise self.damaged(position, "no end mark: cut short, or still being written")
             if not any(block):
@@ -119,7 +116,7 @@ class TarFile:
         """A header that says something about the next member: its long name, or (pax) its name and size."""
         if header.size > EXTENSION_LIMIT:
             raise self.damaged(header.offset, f"a name of {header.size:,} bytes")
-        data = os.pread(self.descriptor, header.size, header.offset)
+        data = self.pread(header.size, header.offset)
         if header.kind == b"L":
             return data.rstrip(b"\0"), size
         if header.kind == b"x":
@@ -134,7 +131,7 @@ class TarFile:
         """Of a sparse file (old GNU format): its data begin after the blocks that say where its holes are."""
         offset, more = header.offset, block[482]
         while more:
-            block = os.pread(self.descriptor, BLOCK, offset)
+            block = self.pread(BLOCK, offset)
             if len(block) != BLOCK:
                 raise self.damaged(offset, "a sparse file without its map")
             offset, more = offset + BLOCK, block[504]
@@ -143,7 +140,7 @@ class TarFile:
     def check_tail(self, position: int, end: int) -> None:
         """After the end mark only zeros: a second archive behind it would be lost without a word."""
         while position < end:
-            chunk = os.pread(self.descriptor, min(1 << 20, end - position), position)
+            chunk = self.pread(min(1 << 20, end - position), position)
             if not chunk or any(chunk):
                 raise self.damaged(position, "data after the end mark: two archives in one file, or damage")
             position += len(chunk)

@@ -4,25 +4,24 @@ import os
 import stat
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from pipeline.errors import BadInput
+from pipeline.remote import Place
 from pipeline.sources.members import Member, Refused, is_archive, is_hidden, is_picture, refuse
 
 ENCRYPTED = 1  # bit of a member's flags
 
 
-def zip_pictures(path: Path) -> Iterator[tuple[bytes, Member | Refused]]:
+def zip_pictures(path: Place) -> Iterator[tuple[bytes, Member | Refused]]:
     """Names and places of the pictures of an archive, in its own order. Raises BadInput where it is damaged."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            entries, length = archive.infolist(), file.seek(0, os.SEEK_END)
     # A damaged directory is answered with any of these.
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OverflowError, IndexError) as error:
         raise BadInput(
             "a damaged zip", path, str(error), "a whole zip archive", "get it again, or mend it with `zip -FF`"
         ) from error
-    length = path.stat().st_size
     for entry in entries:
         name = os.fsencode(entry.orig_filename)
         if entry.is_dir() or is_hidden(name):

@@ -66,6 +66,16 @@ def test_a_signal_to_one_rank_stops_all_at_one_step(
     assert errors.count("SIGUSR1: stopped at") == 1
 
 
+def test_a_signal_to_every_process_is_left_to_the_one_that_trains(
+    tiny: tuple[str, ...], tmp_path: Path, child_environment: dict[str, str]
+) -> None:
+    with training(tiny, tmp_path, child_environment) as child:
+        os.killpg(child.pid, signal.SIGTERM)
+        _, errors = child.communicate(timeout=60)
+    assert child.returncode == 0, errors
+    assert "SIGTERM: stopped at" in errors
+
+
 def test_a_run_belongs_to_one_process(
     tiny: tuple[str, ...], tmp_path: Path, child_environment: dict[str, str], run_verb: Any
 ) -> None:

@@ -5,6 +5,7 @@ import re
 import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from pipeline import inspect
 from pipeline.errors import BadInput
 from pipeline.index import SAMPLES, load_index, map_table, printable
 from pipeline.page import POLICY, save_page
+from pipeline.reader import ShardSet
 from pipeline.shard import ShardConfig, shard
+from pipeline.sharding.statistics import Levels, counted_levels
 from pipeline.sharding.storage import StorageConfig
 from pipeline.sources.listing import list_sources
 
@@ -106,8 +109,27 @@ def test_the_first_samples_alone(shards: Path, tmp_path: Path) -> None:
     assert len(page_of(shards, tmp_path / "three.html", 3)[1].findall(".//img")) == 3
     markup, root = page_of(shards, tmp_path / "none.html", 0)
     assert not root.findall(".//img")
-    assert "Levels" not in {figure.get("aria-label") for figure in root.iter("svg")}
+    assert "Levels" in {figure.get("aria-label") for figure in root.iter("svg")}  # of the whole set
     assert "The first" not in markup
+
+
+def test_the_levels_are_those_of_the_whole_set(shards: Path, tmp_path: Path) -> None:
+    """Whatever number of samples is shown; and a set of an earlier version has a page without them."""
+    curves = [
+        [path.get("d") for path in page_of(shards, tmp_path / "page.html", samples)[1].iter("path")]
+        for samples in (0, 12)
+    ]
+    assert curves[0] == curves[1]
+    opened, levels = ShardSet(shards), Levels()
+    for sample in range(len(opened)):
+        levels.add(opened.pixels(sample))
+    counted = counted_levels(opened.index.statistics)
+    assert list(counted) == ["red", "green", "blue", "luminance"]
+    assert all((counts == expected).all() for counts, expected in zip(counted.values(), levels.counts, strict=True))
+    earlier = replace(opened.index, statistics={**opened.index.statistics, "level_counts": {}})
+    own = Path(shutil.copytree(shards, tmp_path / "own"))
+    earlier.save(own)
+    assert "Levels" not in {figure.get("aria-label") for figure in page_of(own, tmp_path / "old.html")[1].iter("svg")}
 
 
 def test_pixels_cut_and_grey_have_pages_too(pictures: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,7 @@ def test_every_flipped_bit_is_found_and_none_reaches_training(
         (folder / name).write_bytes(data)
     assert "refused" in outcomes
     assert told(folder) is False
+    print(f"{store}: {len(outcomes)} flipped bits, all found; read to {dict(Counter(outcomes))}")
 
 
 @pytest.mark.parametrize("store", ["source", "pixels"])
@@ -90,6 +92,7 @@ def test_a_shard_cut_anywhere_is_refused(sets: dict[str, Path], tmp_path: Path, 
         assert told(folder), cut
         with pytest.raises(BadInput, match=path.name):
             ShardSet(folder)
+    print(f"{store}: {len(cuts)} cuts, all found")
     path.write_bytes(data + b"\0")
     with pytest.raises(BadInput, match="wrong size"):
         ShardSet(folder)
@@ -116,6 +119,7 @@ def test_swapped_members_are_refused(sets: dict[str, Path], tmp_path: Path, stor
             assert told(folder)
             with pytest.raises(BadInput, match=r"a damaged sample[^$]*shard-000000\.tar, sample"):
                 read_all(folder)
+    print(f"{store}: {len(rows) * (len(rows) - 1) // 2} exchanges, all found")
 
 
 def test_a_changed_table_is_refused(sets: dict[str, Path], tmp_path: Path) -> None:
@@ -152,6 +156,7 @@ def test_every_changed_line_of_the_index_is_refused(sets: dict[str, Path], tmp_p
                 ShardSet(folder)
             assert told(folder)
     assert tried > len(lines)
+    print(f"{tried} changed lines of the index, all found")
 
 
 def json_of(path: Path) -> object:

@@ -2,11 +2,14 @@
 
 import json
 import os
+import pty
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -114,6 +117,16 @@ def test_run_again_changes_nothing(many: Path, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     make(tmp_path / "set", many)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_killed_after_the_index_but_before_the_end_leaves_no_work_behind(
+    many: Path, straight: dict[str, bytes], tmp_path: Path
+) -> None:
+    make(tmp_path / "set", many)
+    (tmp_path / "set" / ".work").mkdir()
+    (tmp_path / "set" / ".work" / "plan.json").write_text("{}")
+    make(tmp_path / "set", many)
+    assert folder_bytes(tmp_path / "set") == straight
 
 
 def test_the_folder_of_another_set_is_left_alone(many: Path, pictures: Path, tmp_path: Path) -> None:
@@ -333,3 +346,28 @@ def test_a_set_is_whole_for_plain_tar_and_verify(many: Path, tmp_path: Path) -> 
     opened = ShardSet(tmp_path / "set")
     assert {opened.read(sample).data for sample in range(len(opened))} == sums
     assert len(abouts(tmp_path / "set")) == 1000
+
+
+def test_the_progress_says_what_and_how_fast_and_how_long(many: Path, tmp_path: Path) -> None:
+    """On a terminal; nowhere else is a bar of any use."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 160))
+    command = [sys.executable, "-m", "pipeline.shard", str(many), "--out", str(tmp_path / "set"), "--shard-mb", "0.05"]
+    with subprocess.Popen(
+        [*command, "--workers", "1"], env=environment(), stdout=subprocess.PIPE, stderr=theirs
+    ) as run:
+        os.close(theirs)
+        said = b""
+        try:
+            while data := os.read(ours, 1 << 16):
+                said += data
+        except OSError:  # as a terminal ends on Linux
+            pass
+        run.communicate()
+    os.close(ours)
+    assert run.returncode == 0
+    assert re.search(rb"shards: +\d+%.* \d+/1000 \[\d\d:\d\d<\d\d:\d\d, .*\d+ MB at [\d,]+ MB/s, 0 left out", said), (
+        said
+    )
+    done = subprocess.run([*command[:-3], str(tmp_path / "b")], env=environment(), capture_output=True, check=True)
+    assert done.stderr == b""

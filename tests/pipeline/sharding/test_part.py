@@ -1,5 +1,9 @@
 """Parts of a set by several processes, under any launcher, and the step that makes them one."""
 
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +14,7 @@ from pipeline.shard import ShardConfig, shard
 from pipeline.sharding.part import Part, part_of_environment
 from pipeline.sharding.plan import PlanConfig
 from pipeline.sources.listing import list_sources
-from tests.conftest import Run, folder_bytes
+from tests.conftest import Run, environment, folder_bytes
 
 
 def make(out: Path, source: Path, **config: object) -> None:
@@ -106,3 +110,24 @@ def test_under_torchrun_each_rank_makes_its_part(many: Path, tmp_path: Path, run
     assert "part 0/2 is done" in done.stdout
     assert run_verb("pipeline.shard", *arguments, "--finish").returncode == 0
     assert folder_bytes(tmp_path / "set") == folder_bytes(tmp_path / "whole")
+
+
+def test_a_machine_that_dies_costs_its_own_unfinished_shards_alone(many: Path, tmp_path: Path) -> None:
+    make(tmp_path / "whole", many)
+    out = tmp_path / "set"
+    command = [sys.executable, "-m", "pipeline.shard", many, "--out", out, "--shard-mb", "0.05", "--workers", "1"]
+    make(out, many, part=Part(0, 2))
+    done_before = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
+    with subprocess.Popen([*command, "--part", "1/2"], env=environment(), stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and len(list(out.glob("*.tar"))) < len(done_before) + 2:
+            time.sleep(0.001)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    finished = [out / path.name.removesuffix(".json") for path in (out / ".work").glob("*.tar.json")]
+    done_before = {path: path.stat().st_mtime_ns for path in finished}
+    with pytest.raises(BadInput, match="not complete"):
+        make(out, many, finish=True)
+    make(out, many, part=Part(1, 2))
+    assert {path: path.stat().st_mtime_ns for path in done_before} == done_before
+    make(out, many, finish=True)
+    assert folder_bytes(out) == folder_bytes(tmp_path / "whole")

@@ -6,9 +6,11 @@ import json
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import webdataset
 
+from pipeline.index import idx_name, load_index
 from pipeline.reader import ShardSet
 from pipeline.sharding.tar_writer import TarWriter, tar_header
 
@@ -77,3 +79,20 @@ def test_wids_reads_a_set(shards: Path, tmp_path: Path, capsys: pytest.CaptureFi
     for number in range(len(opened)):
         about = read[number][".json"]
         assert hashlib.sha256(opened.read(number).data).hexdigest() == about["sha256"]
+
+
+def test_dali_reads_a_set(shards: Path) -> None:
+    """NVIDIA's own reader, on the CPU, by our .idx: every picture hashes to what its KEY.json says."""
+    dali = pytest.importorskip("nvidia.dali")
+    index = load_index(shards)
+    tars = [str(shards / entry.name) for entry in index.shards]
+    pipe = dali.Pipeline(batch_size=1, num_threads=1, device_id=None)
+    with pipe:
+        indices = [str(shards / idx_name(entry.name)) for entry in index.shards]
+        reader = {"paths": tars, "index_paths": indices, "ext": ["jpg;png", "json"], "name": "reader"}
+        pipe.set_outputs(*dali.fn.readers.webdataset(**reader, missing_component_behavior="error"))
+    pipe.build()
+    assert pipe.reader_meta("reader")["epoch_size"] == index.samples
+    for _ in range(index.samples):
+        picture, about = (bytes(np.asarray(part.at(0))) for part in pipe.run())
+        assert hashlib.sha256(picture).hexdigest() == json.loads(about)["sha256"]
