@@ -133,14 +133,15 @@ def make(options: argparse.Namespace, out: Place) -> dict[str, Index | None]:
         for name in ("pattern", "reference", "white"):
             if getattr(options, name):
                 raise BadInput(f"--{name} is for --pairs", "the command line", str(getattr(options, name)), "--pairs")
-        return shard(list_sources(options.sources, options.list), out, read_config(options))
+        config = read_config(options)  # before anything is listed, which may take long
+        return shard(list_sources(options.sources, options.list), out, config)
     if options.list or options.max_side or options.grey or options.store != "source":
         raise BadInput("not with --pairs", "the command line", "--list, --max-side, --grey or --store", "without them")
     references = {"references": tuple(name.lower() for name in options.reference)} if options.reference else {}
     scenes = ScenesConfig(layout=options.pairs, pattern=options.pattern, **references)
     shots = ShotsConfig(audit=AuditConfig(mode=options.audit), tile=options.tile, white=options.white)
-    config = ShardPairsConfig(scenes=scenes, shots=shots, **read_common(options))
-    return shard_pairs(list_scenes(options.sources, scenes), out, config)
+    of_scenes = ShardPairsConfig(scenes=scenes, shots=shots, **read_common(options))
+    return shard_pairs(list_scenes(options.sources, scenes), out, of_scenes)
 
 
 def main(arguments: list[str] | None = None) -> None:
