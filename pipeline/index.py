@@ -7,6 +7,7 @@ table that is mapped into memory, so that opening a set costs nothing and worker
 
 import hashlib
 import json
+import zlib
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,6 +25,7 @@ FORMAT_VERSION = 1
 INDEX = "index.json"
 SAMPLES = "samples.npy"
 MEMBERS = "members.npy"
+SMALL = 4096  # bytes below which zlib's own CRC-32 is the faster one: it keeps Python's lock
 
 SAMPLE = np.dtype(
     [
@@ -212,7 +214,9 @@ def file_sha256(path: Place) -> str:
 
 
 def crc32(data: bytes | memoryview, before: int = 0) -> int:
-    """CRC-32 as zlib has it, going on from `before`; four times as fast."""
+    """CRC-32 as zlib has it, going on from `before`; three times as fast where it is long."""
+    if len(data) < SMALL:
+        return zlib.crc32(data, before)
     return int(imagecodecs.deflate_crc32(data, before))  # type: ignore[arg-type]  # takes any buffer
 
 

@@ -62,7 +62,8 @@ def decode(data: bytes, where: object, max_pixels: int = MAX_PIXELS) -> Picture:
             if sixteen_bit_colour_png(data):
                 return _from_samples(imagecodecs.png_decode(data), icc_profile)
             image.load()
-            return _from_pillow(ImageOps.exif_transpose(image), icc_profile)
+            ImageOps.exif_transpose(image, in_place=True)  # without copying a picture that is upright
+            return _from_pillow(image, icc_profile)
     except BadInput:
         raise
     # Decoders answer damage with OSError, SyntaxError, ValueError, struct.error, zlib.error and others.
@@ -140,8 +141,9 @@ def _from_pillow(image: Image.Image, icc_profile: bytes | None) -> Picture:
         return _from_samples(grey.astype(np.uint16), icc_profile)
     transparent = "A" in image.mode or "a" in image.mode or "transparency" in image.info
     grey_mode = image.mode in ("1", "L", "LA", "La")
-    image = image.convert(("LA" if transparent else "L") if grey_mode else ("RGBA" if transparent else "RGB"))
-    return _from_samples(np.asarray(image), icc_profile)
+    mode = ("LA" if transparent else "L") if grey_mode else ("RGBA" if transparent else "RGB")
+    # To convert a picture to the mode that it has would copy it.
+    return _from_samples(np.asarray(image if image.mode == mode else image.convert(mode)), icc_profile)
 
 
 def to_unit(pixels: Pixels) -> NDArray[np.float32]:

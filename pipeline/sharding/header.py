@@ -6,7 +6,7 @@ something else. Damage inside the coded data of a JPEG it does not see; nor do m
 
 import struct
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -14,11 +14,11 @@ from pipeline.picture import MAX_PIXELS
 
 ORIENTATION = 0x0112  # the EXIF tag; from 5 on the picture lies on its side
 FRAMES = (0xC0, 0xC1, 0xC2)  # JPEG: baseline, extended, progressive; others are rare, and left to the decoder
+SEGMENT = struct.Struct(">BBH")  # of a JPEG: 255, its kind, its length
 SCAN, EXIF, SEVERAL, EXIF_CHUNK = 0xDA, 0xE1, 0xE2, b"eXIf"
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What decoding would give: sizes as seen upright."""
 
     height: int
@@ -48,12 +48,13 @@ def _jpeg(data: bytes) -> Header | None:
     if not data.endswith(b"\xff\xd9"):
         return None
     position, frame, on_its_side = 2, None, False
-    while data[position] == 0xFF:
-        marker = data[position + 1]
+    while True:
+        first, marker, length = SEGMENT.unpack_from(data, position)
+        if first != 0xFF:
+            return None
         if marker == 0xFF:  # padding before a marker
             position += 1
             continue
-        length = data[position + 2] << 8 | data[position + 3]
         body = position + 4
         if marker == SCAN:
             return None if frame is None else _upright(frame, on_its_side)
@@ -64,7 +65,6 @@ def _jpeg(data: bytes) -> Header | None:
         elif marker == SEVERAL and data[body : body + 4] == b"MPF\0":
             return None
         position += 2 + length
-    return None
 
 
 def _upright(frame: bytes, on_its_side: bool) -> Header | None:

@@ -34,22 +34,22 @@ def ingest(
     data = contents.read(source)
     if isinstance(data, LeftOut):
         return data
-    header, pixels = None, None
-    if storage.check == "header":
-        header = read_header(data)
+    pixels, extension = None, PIXELS
+    header = read_header(data) if storage.check == "header" else None
+    if header is not None:
+        extension = storage.extension(source.name, header)
     try:
-        if header is None or measure or storage.changes(header) or storage.extension(source.name, header) == PIXELS:
+        if header is None or measure or extension == PIXELS:
             pixels = decoded(data, source)
             header = Header(pixels.shape[1], pixels.shape[2], len(pixels), 8 * pixels.itemsize)
+            extension = storage.extension(source.name, header)
     except BadInput as error:
         what, _, got, wanted, _ = error.args
         return LeftOut(source.title, "unreadable", f"{what}: {got}, wanted {wanted}")
-    assert header is not None
     if min(header.height, header.width) < storage.min_side:
         reason = f"{header.width} x {header.height} pixels, wanted at least {storage.min_side} on each side"
         return LeftOut(source.title, "small", reason)
     about = describe(source, contents, header, data)
-    extension = storage.extension(source.name, header)
     if extension != PIXELS:
         if pixels is not None:
             levels.add(pixels)

@@ -117,7 +117,8 @@ def lay_out(
     for start in range(0, len(chosen), CHUNK):
         positions = np.arange(start, min(start + CHUNK, len(chosen)))
         order[positions] = chosen[permute(positions, len(chosen), permutation_key)]
-    filled = sizes[order].astype(np.int64).cumsum()
+    filled = sizes.view(np.int64)[order]
+    np.cumsum(filled, out=filled)
     starts, shard_bytes = [0], int(config.shard_mb * 1e6)
     while starts[-1] < len(order):
         start = starts[-1]

@@ -85,10 +85,8 @@ def write_shard(job: Job, out: Place, work: Place, storage: StorageConfig) -> Sh
         return finished
     rows = Rows()
     left_out: list[LeftOut] = []
-    levels = Levels()
     with write_whole(out / job.name) as file, TarWriter(file) as tar, ReadAhead(job, storage) as ahead:
-        for number, samples, counted in ahead:
-            levels.merge(counted)
+        for number, samples in ahead:
             if isinstance(samples, LeftOut):
                 left_out.append(samples)
                 continue
@@ -96,7 +94,7 @@ def write_shard(job: Job, out: Place, work: Place, storage: StorageConfig) -> Sh
                 rows.append(tar, f"{number:09d}" + (f"_{part:04d}" if len(samples) > 1 else ""), sample)
         sha256, size = tar.finish(), tar.size
     shard = Written(job.name, size, sha256, rows.dali)
-    return shard.finish(out, work, {".npy": np.array(rows.table, SAMPLE)}, left_out, levels)
+    return shard.finish(out, work, {".npy": np.array(rows.table, SAMPLE)}, left_out, ahead.levels)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ and its times would make every run's bytes differ. Any tar, webdataset, wids and
 
 import hashlib
 import os
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import BinaryIO
@@ -13,12 +14,16 @@ from typing import BinaryIO
 BLOCK = 512  # a member is one header block and its bytes, padded to blocks
 RECORD = 20 * BLOCK  # archives end on a multiple of it, as tar writes them
 FLUSH = 1 << 22  # bytes gathered before they are hashed and written: large enough to run beside the reading
+BEHIND = 3  # such gatherings that may wait for the hash or the disk
+SMALL = 1 << 13  # parts below this are joined with their neighbours
+MAX_PIECES = 1024  # that one call may write (IOV_MAX of Linux and macOS)
 SYNC = 1 << 25  # bytes after which the disk is made to begin: at the end of a shard all would wait for it
 
 # ustar (POSIX.1-1988): name, mode, owner and group, size, time, checksum, type, magic; no time and no owner, so
 # that equal members are equal bytes.
 _BEFORE_SIZE = b"0000444\0" + b"0000000\0" * 2
 _AFTER_SIZE = b"\0" + b"00000000000\0" + b" " * 8 + b"0" + bytes(100) + b"ustar\00000" + bytes(247)
+_ZEROS = bytes(BLOCK)
 _CONSTANT_SUM = sum(_BEFORE_SIZE) + sum(_AFTER_SIZE)
 
 
@@ -33,7 +38,10 @@ def tar_header(name: str, size: int) -> bytes:
 
 
 class TarWriter:
-    """Writes members to an open file. Two threads hash and write what has been gathered, beside the gathering."""
+    """Writes members to an open file. A thread hashes and another writes what has been gathered, beside the gathering.
+
+    Nothing is copied: the members' own bytes are hashed and handed to the kernel.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self.size = 0
@@ -42,14 +50,14 @@ class TarWriter:
         self._parts: list[bytes] = []
         self._gathered = 0
         self._synced = 0
-        self._threads = ThreadPoolExecutor(2)
-        self._running: list[Future[None]] = []
+        # One thread each, so that both keep the order without waiting for one another.
+        self._hashing, self._writing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self._running: deque[Future[None]] = deque()
 
     def add(self, header: bytes, data: bytes) -> int:
         """Append a member with the header that `tar_header` made for it; the offset of its data."""
         offset = self.size + BLOCK
-        padding = -len(data) % BLOCK
-        self._append(header, data, bytes(padding))
+        self._append(header, data, _ZEROS[: -len(data) % BLOCK])
         return offset
 
     def _append(self, *parts: bytes) -> None:
@@ -61,32 +69,32 @@ class TarWriter:
             self._flush()
 
     def _flush(self) -> None:
-        self._wait()
-        chunk = b"".join(self._parts)
-        self._parts.clear()
-        self._gathered = 0
-        self._running = [
-            self._threads.submit(self._sha256.update, chunk),
-            self._threads.submit(self._write, chunk, self.size),
-        ]
+        parts, self._parts, self._gathered = joined(self._parts), [], 0
+        self._running.append(self._hashing.submit(self._hash, parts))
+        self._running.append(self._writing.submit(self._write, parts, self.size))
+        self._wait(2 * BEHIND)
 
-    def _write(self, chunk: bytes, size: int) -> None:
-        self._file.write(chunk)
+    def _hash(self, parts: list[bytes]) -> None:
+        for part in parts:
+            self._sha256.update(part)
+
+    def _write(self, parts: list[bytes], size: int) -> None:
+        write_all(self._file.fileno(), parts)
         if size - self._synced >= SYNC:
             os.fdatasync(self._file.fileno())
             self._synced = size
 
-    def _wait(self) -> None:
-        """Raises what the last write raised, such as OSError on a full disk."""
-        for running in self._running:
-            running.result()
+    def _wait(self, running: int) -> None:
+        """Until at most so many are under way. Raises what writing raised, such as OSError on a full disk."""
+        while len(self._running) > running:
+            self._running.popleft().result()
 
     def finish(self) -> str:
         """Write the end mark; the SHA-256 of the whole archive."""
         end = self.size + 2 * BLOCK
         self._append(bytes(2 * BLOCK + -end % RECORD))
         self._flush()
-        self._wait()
+        self._wait(0)
         return self._sha256.hexdigest()
 
     def __enter__(self) -> "TarWriter":
@@ -95,4 +103,31 @@ class TarWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._hashing, self._writing):
+            threads.shutdown(wait=True, cancel_futures=True)
+
+
+def joined(parts: list[bytes]) -> list[bytes]:
+    """The same bytes with small neighbours in one piece: every piece costs as much as hashing some kilobytes."""
+    pieces: list[bytes] = []
+    small: list[bytes] = []
+    for part in parts:
+        if len(part) < SMALL:
+            small.append(part)
+            continue
+        if small:
+            pieces.append(b"".join(small))
+            small.clear()
+        pieces.append(part)
+    return [*pieces, b"".join(small)]
+
+
+def write_all(descriptor: int, parts: list[bytes]) -> None:
+    """Write pieces as they lie in memory. Raises OSError where the disk is full."""
+    for start in range(0, len(parts), MAX_PIECES):
+        pieces = parts[start : start + MAX_PIECES]
+        missing = sum(map(len, pieces)) - os.writev(descriptor, pieces)
+        if missing:  # a disk that fills up, or more than 2 GiB at once
+            rest = memoryview(b"".join(pieces))[-missing:]
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]

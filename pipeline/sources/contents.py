@@ -89,7 +89,7 @@ def _read_file(root: Path, source: SourceFile) -> bytes:
     descriptor = os.open(os.path.join(root, source.name), os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = os.read(descriptor, source.size + 1)
-        while len(data) <= source.size and (more := os.read(descriptor, source.size + 1 - len(data))):
+        while len(data) < source.size and (more := os.read(descriptor, source.size + 1 - len(data))):
             data += more
     finally:
         os.close(descriptor)

@@ -110,13 +110,14 @@ class Sources(Sequence[SourceFile]):
             return [self[number] for number in range(*position.indices(len(self)))]
         position = range(len(self))[position]
         root = self._root[position]
-        fields = {field: column[position] for field, column in self._members.items()}
+        archived = root in self._archived
+        fields = {field: column[position] for field, column in self._members.items()} if archived else {}
         return SourceFile(
             self.roots[root],
             os.fsdecode(self.name(position)),
             self.sizes[position],
             self.labels[root],
-            Member(**fields) if root in self._archived else None,
+            Member(**fields) if archived else None,
         )
 
     def columns(self) -> "Iterator[bytes | bytearray | array[int]]":

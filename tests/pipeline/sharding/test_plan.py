@@ -1,7 +1,5 @@
 """Plans: pure functions of the listing, the options and a seed; flat in memory."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -67,30 +65,3 @@ def test_where_sources_are_mounted_does_not_matter() -> None:
 def test_an_impossible_shard_size_is_refused(shard_mb: float) -> None:
     with pytest.raises(BadInput, match="shard-mb"):
         PlanConfig(shard_mb=shard_mb)
-
-
-MILLIONS = """
-import resource, sys
-from pathlib import Path
-import numpy as np
-from pipeline.sharding.plan import PlanConfig, make_plan
-from pipeline.sources.listing import Sources
-from pipeline.sharding.storage import StorageConfig
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-sources = Sources([Path("x")], [""])
-for number in range(int(sys.argv[1])):
-    sources.add(0, b"n01440764/n01440764_%010d.JPEG" % number, 110_000 + number % 1000, None)
-plan = make_plan(sources, np.arange(len(sources)), PlanConfig(), StorageConfig(), [])
-assert len(plan.sha256) == 64 and plan.job(plan.shards - 1).files
-print(plan.shards, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
-"""
-
-
-def test_a_plan_takes_two_hundred_bytes_a_picture() -> None:
-    """So that of ImageNet fits in a third of a gigabyte, and one of a hundred million pictures in 20 GB."""
-    command = [sys.executable, "-c", MILLIONS, "200000"]
-    root = Path(__file__).parents[3]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-    shards, megabytes = map(int, done.stdout.split())
-    assert 150 < shards < 200
-    assert megabytes < 200_000 * 250 / 1e6 + 10

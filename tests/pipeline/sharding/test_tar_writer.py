@@ -3,7 +3,11 @@
 import hashlib
 import io
 import json
+import os
+import signal
 import tarfile
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +16,19 @@ import webdataset
 
 from pipeline.index import idx_name, load_index
 from pipeline.reader import ShardSet
-from pipeline.sharding.tar_writer import TarWriter, tar_header
+from pipeline.sharding.tar_writer import MAX_PIECES, SMALL, TarWriter, joined, tar_header, write_all
 
 
-def written(members: dict[str, bytes]) -> tuple[bytes, str, list[int]]:
-    file = io.BytesIO()
-    with TarWriter(file) as tar:
+def written(path: Path, members: dict[str, bytes]) -> tuple[bytes, str, list[int]]:
+    with open(path, "wb") as file, TarWriter(file) as tar:
         offsets = [tar.add(tar_header(name, len(data)), data) for name, data in members.items()]
         sha256 = tar.finish()
-    return file.getvalue(), sha256, offsets
+    return path.read_bytes(), sha256, offsets
 
 
-def test_any_tar_reads_it() -> None:
+def test_any_tar_reads_it(tmp_path: Path) -> None:
     members = {"a.jpg": b"x" * 511, "b" * 96 + ".png": b"y" * 512, "c.json": b"", "d": bytes(10 << 20)}
-    data, sha256, offsets = written(members)
+    data, sha256, offsets = written(tmp_path / "a.tar", members)
     assert hashlib.sha256(data).hexdigest() == sha256
     assert len(data) % 10240 == 0
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
@@ -47,6 +50,50 @@ def test_a_header_is_that_of_pythons_own_writer() -> None:
 def test_what_does_not_fit_a_header_is_refused(name: str, size: int) -> None:
     with pytest.raises(ValueError, match="ustar"):
         tar_header(name, size)
+
+
+def test_more_members_than_one_call_writes(tmp_path: Path) -> None:
+    members = {f"{number}.bin": bytes([number % 251]) * (SMALL + number) for number in range(2 * MAX_PIECES + 1)}
+    data, sha256, _ = written(tmp_path / "a.tar", members)
+    assert hashlib.sha256(data).hexdigest() == sha256
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        infos = archive.getmembers()
+        assert {info.name: archive.extractfile(info).read() for info in infos} == members  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [1, 2], [SMALL], [1, SMALL, 2, 3, SMALL, SMALL]])
+def test_joining_small_parts_changes_no_byte(sizes: list[int]) -> None:
+    parts = [bytes([number]) * size for number, size in enumerate(sizes)]
+    pieces = joined(parts)
+    assert b"".join(pieces) == b"".join(parts)
+    assert len(pieces) <= 2 * sum(size >= SMALL for size in sizes) + 1
+
+
+def test_what_is_taken_in_portions_arrives_whole() -> None:
+    """A full pipe and a signal end a write early, as a disk that fills up does."""
+    pieces = [b"a" * 100_000, b"b" * 100_001, b"", b"c" * 50]
+    reading, writing = os.pipe()
+    received = bytearray()
+
+    def receive() -> None:
+        time.sleep(0.3)
+        while chunk := os.read(reading, 1000):
+            received.extend(chunk)
+
+    reader = threading.Thread(target=receive)
+    interrupted: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, _: interrupted.append(number))
+    try:
+        reader.start()
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        write_all(writing, pieces)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        os.close(writing)
+        reader.join()
+        os.close(reading)
+    assert interrupted
+    assert received == b"".join(pieces)
 
 
 def test_a_failing_disk_is_not_swallowed() -> None:
