@@ -13,24 +13,36 @@ from pipeline.atomic import write_whole
 from pipeline.errors import BadInput
 
 FORMAT = "n2n-checkpoint-1"
+BEST = "best.pt"
 log = logging.getLogger(__name__)
 
 
 def save_checkpoint(run: RunDir, document: dict[str, Any], keep: int) -> Path:
     """Write a checkpoint under its clock's name, then drop all but the newest `keep`."""
     path = run.checkpoints / f"{document['images']:012d}.pt"
-    memory = io.BytesIO()
-    torch.save({"format": FORMAT, **document}, memory)
-    with write_whole(path) as file:
-        file.write(memory.getbuffer())
+    write_checkpoint(path, document)
     for old in list_checkpoints(run)[:-keep]:
         old.unlink()
     return path
 
 
+def write_checkpoint(path: Path, document: dict[str, Any]) -> None:
+    memory = io.BytesIO()
+    torch.save({"format": FORMAT, **document}, memory)
+    with write_whole(path) as file:
+        file.write(memory.getbuffer())
+
+
+def save_best(run: RunDir, document: dict[str, Any], error: float) -> None:
+    """Keep this checkpoint as best.pt, with its error as `val_error`, if that is less than that of the one kept."""
+    path = run.checkpoints / BEST
+    if not path.exists() or error < load_checkpoint(path)["val_error"]:
+        write_checkpoint(path, {**document, "val_error": error})
+
+
 def list_checkpoints(run: RunDir) -> list[Path]:
     """The run's checkpoints, oldest first."""
-    return sorted(run.checkpoints.glob("*.pt"))
+    return sorted(run.checkpoints.glob("[0-9]*.pt"))
 
 
 def load_latest(run: RunDir) -> dict[str, Any] | None:

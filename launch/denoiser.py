@@ -40,8 +40,13 @@ class Denoiser:
 
     @torch.no_grad()
     def __call__(self, noisy: Tensor) -> Tensor:
-        """Denoise (3, H, W) in [0, 1], of any size; the result is on the CPU, encoded as `noisy` is, unclipped."""
-        denoised = denoise_tiled(self.net, noisy.to(self.device)).cpu()
+        """Denoise (3, H, W) in [0, 1], of any size; the result is on the CPU, encoded as `noisy` is, unclipped.
+
+        A network for grey takes the channels of (3, H, W) one by one.
+        """
+        channels = self.net.enc_conv0.in_channels
+        parts = torch.split(noisy.to(self.device), channels)
+        denoised = torch.cat([denoise_tiled(self.net, part) for part in parts]).cpu()
         return to_srgb(denoised) if self.linear else denoised
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from launch.denoiser import Denoiser
+from launch.unbiased import Scenes, scene_errors, scenes_table, summary
 from launch.world import World
 from model.fourier import consistent
 from model.metrics import psnr_db, ssim, to_8_bit
@@ -124,10 +125,27 @@ def asked_corruption(options: argparse.Namespace) -> CorruptionConfig:
         raise BadInput("the test noise cannot be had", "the command line", str(error)) from error
 
 
+def evaluate_shots(denoiser: Denoiser, options: argparse.Namespace) -> None:
+    """Print, and save where asked, the errors on real shots: the unbiased one, and the true one where it is known."""
+    if options.corruption or options.pictures:
+        raise BadInput("not with --data", "the command line", "--corruption or --pictures", "shots as they are")
+    scenes = Scenes(options.data, options.limit)
+    errors = scene_errors(denoiser, scenes)
+    said = summary(errors, scenes.dependent)
+    print(scenes_table(errors, said, scenes.dependent))
+    if options.json:
+        document = {"mean": said, "scenes": [asdict(error) for error in errors], "dependent": scenes.dependent}
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        with write_whole(options.json) as file:
+            file.write(json.dumps(document, indent=1).encode() + b"\n")
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="n2n evaluate", description="Measure a denoiser on clean pictures.")
     parser.add_argument("run", help="folder of a run, or a checkpoint")
-    parser.add_argument("--images", type=Path, required=True, help="folder of clean pictures, or a shard set")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--data", type=Path, help="set of real noisy shots: errors without a clean picture")
+    what.add_argument("--images", type=Path, help="folder of clean pictures, or a shard set")
     parser.add_argument("--corruption", choices=sorted(PUBLISHED_TEST), help="test noise (default: the run's own)")
     for option, meaning in STRENGTHS.items():
         parser.add_argument(f"--{option.replace('_', '-')}", type=float, help=f"{meaning} (default: as published)")
@@ -138,7 +156,13 @@ def main(arguments: list[str] | None = None) -> None:
     if options.limit < 0:
         raise BadInput("an option is negative", "the command line", f"--limit {options.limit}", "at least 0")
     denoiser = Denoiser.load(options.run)
+    if options.data:
+        evaluate_shots(denoiser, options)
+        return
     options.corruption = options.corruption or denoiser.corruption
+    if options.corruption == "none":
+        todo = "name a --corruption, or --data with a set of real shots"
+        raise BadInput("no noise to test with", "the command line", "a run on real shots", "a corruption", todo)
     corruption = asked_corruption(options)
     gallery = Gallery(options.images, options.limit)
     scores = []

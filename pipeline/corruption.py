@@ -18,10 +18,10 @@ PER_UNIT = {"sigma_255": 255.0}  # of the options that are not in the unit of th
 class CorruptionConfig:
     """Which noise source and target get. Options left out are the published ones of the corruption named."""
 
-    name: Literal["gaussian", "brown", "poisson", "camera", "bernoulli", "impulse", "text", "camera_text", "mri"] = (
-        "gaussian"
-    )
-    """Each is described in its file under pipeline/corruptions."""
+    name: Literal[
+        "none", "gaussian", "brown", "poisson", "camera", "bernoulli", "impulse", "text", "camera_text", "mri"
+    ] = "gaussian"
+    """Each is described in its file under pipeline/corruptions; none is for real noisy shots."""
     sigma_255: Range | None = None
     """gaussian, brown: standard deviation in 8-bit units, a value or a range; by default [0, 50], brown 25."""
     bandwidth_px: float | None = None

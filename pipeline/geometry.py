@@ -1,5 +1,6 @@
 """Where a view is cut from a picture: geometry shared by both views of a pair."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,18 @@ def random_crop(pixels: Pixels, size: int, flips: bool, generator: Generator) ->
 
     Always takes the same four numbers from the generator, so that what follows does not depend on the picture.
     """
-    top_u, left_u, flip_rows, flip_columns = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
+    return cropped_at(pixels, size, flips, random_place(generator))
+
+
+def random_place(generator: Generator) -> list[float]:
+    """Four numbers in [0, 1): where to cut from top and left, and whether to mirror rows and columns."""
+    numbers: list[float] = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
+    return numbers
+
+
+def cropped_at(pixels: Pixels, size: int, flips: bool, place: Sequence[float]) -> Pixels:
+    """The crop at that place: of equally large pictures always the same part."""
+    top_u, left_u, flip_rows, flip_columns = place
     pixels = reflect_to(pixels, size)
     height, width = pixels.shape[1:]
     top, left = int(top_u * (height - size + 1)), int(left_u * (width - size + 1))

@@ -24,6 +24,7 @@ from pipeline.remote import Place
 FORMAT_VERSION = 1
 INDEX = "index.json"
 SAMPLES = "samples.npy"
+MEMBERS = "members.npy"
 SMALL = 4096  # bytes below which zlib's own CRC-32 is the faster one: it keeps Python's lock
 
 SAMPLE = np.dtype(
@@ -37,6 +38,32 @@ SAMPLE = np.dtype(
         ("channels", "u1"),
         ("bits", "u1"),  # of a channel: 8 or 16
         ("decoded", "<u2"),  # 1 where the bytes are a .npy of (C, H, W), 0 where they are a picture file
+    ]
+)
+
+# Sets of realisations: samples.npy has a row of this kind for each sample, members.npy one for each of its files.
+SCENE = np.dtype(
+    [
+        ("first", "<u8"),  # row of its first member; its members are consecutive, in the order of the tar
+        ("members", "<u4"),
+        ("shard", "<u4"),
+        ("height", "<u4"),
+        ("width", "<u4"),
+        ("realisations", "<u4"),
+        ("reference", "<u4"),  # 1 where it has one
+    ]
+)
+
+MEMBER = np.dtype(
+    [
+        ("offset", "<u8"),  # as above
+        ("size", "<u8"),
+        ("crc32", "<u4"),
+        ("realisation", "<u4"),
+        ("buffer", "S16"),  # color, reference, albedo, ...; json for what is said of the sample
+        ("dtype", "S8"),  # of the (C, H, W) .npy, as numpy writes it: |u1, <u2, <f2 or <f4
+        ("channels", "<u4"),
+        ("unused", "<u4"),
     ]
 )
 
@@ -59,7 +86,7 @@ class LeftOut:
 
     source: str
     kind: str
-    """unreadable, unsafe, small, empty or duplicate."""
+    """unreadable, unsafe, small, empty or duplicate; of scenes, unpaired or audit."""
     reason: str
 
 
@@ -85,6 +112,8 @@ class Index:
     versions: dict[str, str]
     statistics: dict[str, Any]
     left_out: list[LeftOut]
+    members_sha256: str = ""
+    """Of members.npy, where this is a set of realisations; sets of single pictures have none."""
 
     @property
     def samples(self) -> int:
@@ -109,6 +138,7 @@ class Index:
                 for shard in self.shards
             ],
             "samples_sha256": self.samples_sha256,
+            **({"members_sha256": self.members_sha256} if self.members_sha256 else {}),
             "options": self.options,
             "versions": self.versions,
             "statistics": self.statistics,
@@ -156,7 +186,7 @@ def load_index(folder: Place) -> Index:
             "an index.json of `n2n shard`",
             REMAKE,
         ) from error
-    return Index(shards, fields[0], fields[1], fields[2], fields[3], left_out)
+    return Index(shards, fields[0], fields[1], fields[2], fields[3], left_out, document.get("members_sha256", ""))
 
 
 REMAKE = "take it from a backup, or delete the folder and run `n2n shard` again"
@@ -192,17 +222,21 @@ def crc32(data: bytes | memoryview, before: int = 0) -> int:
 
 def load_samples(folder: Path, index: Index) -> NDArray[np.void]:
     """Map samples.npy into memory. Raises BadInput where it is missing, damaged or of another set."""
-    path = folder / SAMPLES
+    return load_table(folder / SAMPLES, index.samples_sha256)
+
+
+def load_table(path: Path, wanted: str) -> NDArray[np.void]:
+    """Map a table into memory. Raises BadInput where it is missing, damaged or of another set."""
     try:
         sha256 = file_sha256(path)
-        if sha256 != index.samples_sha256:  # before it is parsed: a damaged table can say anything
-            raise ValueError(f"its SHA-256 is {sha256}, the index says {index.samples_sha256}")
-        return map_samples(folder)
+        if sha256 != wanted:  # before it is parsed: a damaged table can say anything
+            raise ValueError(f"its SHA-256 is {sha256}, the index says {wanted}")
+        return map_table(path)
     except (OSError, ValueError) as error:
-        raise BadInput("the sample table is damaged", path, str(error), f"{index.samples} samples", REMAKE) from error
+        raise BadInput("the sample table is damaged", path, str(error), "the table of this set", REMAKE) from error
 
 
-def map_samples(folder: Path) -> NDArray[np.void]:
-    """Map samples.npy of a set that has been checked."""
-    table: NDArray[np.void] = np.load(folder / SAMPLES, mmap_mode="r")
+def map_table(path: Path) -> NDArray[np.void]:
+    """Map a table of a set that has been checked."""
+    table: NDArray[np.void] = np.load(path, mmap_mode="r")
     return table

@@ -11,18 +11,21 @@ import numpy as np
 import torch
 import yaml
 
+from pipeline.audit import AuditConfig
 from pipeline.corruption import CorruptionConfig
 from pipeline.corruptions.camera import to_srgb
 from pipeline.errors import EXIT_BAD_INPUT, BadInput, run_verb
 from pipeline.index import load_index, shown
+from pipeline.inspect_scenes import audit_report, describe_scenes
 from pipeline.loader import LoaderConfig
-from pipeline.order import Order
+from pipeline.open_pairs import open_pairs
 from pipeline.page import save_page
 from pipeline.pairs import PairDataset, PairsConfig
-from pipeline.panel import save_png, side_by_side
+from pipeline.panel import coloured, save_png, side_by_side
 from pipeline.picture import to_unit
 from pipeline.reader import ShardSet, verify
 from pipeline.remote import Place, Remote, place
+from pipeline.shot_pairs import ShotPairs
 from pipeline.showcase import showcase
 
 
@@ -30,11 +33,12 @@ def describe(folder: Place) -> str:
     """A table of the set: totals, statistics, what was left out, and one line a shard."""
     index = load_index(folder)
     statistics = index.statistics
+    described = describe_scenes(statistics) if index.members_sha256 else describe_statistics(statistics)
     lines = [
         f"{folder}: {index.samples} samples in {len(index.shards)} shards, {statistics['pixels'] / 1e6:.1f} megapixels",
         f"  made with   {json.dumps(index.options)}",
         f"  by          {json.dumps(index.versions)}",
-        *describe_statistics(statistics),
+        *described,
         f"  left out    {len(index.left_out)}",
         *(f"    {shown(entry)}" for entry in index.left_out),
         f"{'shard':24}{'samples':>10}{'bytes':>16}  sha256",
@@ -66,15 +70,18 @@ def draw_pair(folder: Path, draw: int, config: Path, out: Path) -> None:
     dataset = open_dataset(folder, config)
     pair = dataset.batch([draw])
     sample = int(dataset.order.samples([draw])[0])
-    name = dataset.shards.read(sample).where
-    target = to_srgb(pair.target[0]) if dataset.corruption.law.linear else pair.target[0]  # for the eye alone
-    panel = side_by_side([("source", pair.source[0]), ("target", target)])
+    if isinstance(dataset, ShotPairs):
+        name, linear = dataset.shards.where(sample), False
+    else:
+        name, linear = dataset.shards.read(sample).where, dataset.corruption.law.linear
+    target = to_srgb(pair.target[0]) if linear else pair.target[0]  # for the eye alone
+    panel = side_by_side([("source", coloured(pair.source[0])), ("target", coloured(target))])
     save_png(panel, out)
     ranges = ", ".join(f"{k} {v.min():+.3f} to {v.max():+.3f}" for k, v in pair._asdict().items())
     print(f"draw {draw}: {name}\n  {ranges}\n  {out}")
 
 
-def open_dataset(folder: Path, config: Path) -> PairDataset:
+def open_dataset(folder: Path, config: Path) -> PairDataset | ShotPairs:
     """The pairs of a configuration: what of it decides a pair is read with the types that training gives it."""
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_argument("--seed", type=int, default=0)
@@ -87,15 +94,14 @@ def open_dataset(folder: Path, config: Path) -> PairDataset:
         parsed = parser.instantiate(parser.parse_object(ours))
     except (OSError, yaml.YAMLError, jsonargparse.ArgumentError, ValueError) as error:
         raise BadInput("the configuration cannot be read", config, str(error), "a file that n2n train reads") from error
-    shards = ShardSet(folder)
-    order = Order(parsed.seed, shards.samples_per_shard, parsed.loader.window)
-    return PairDataset(shards, order, parsed.pairs, parsed.corruption, parsed.seed)
+    return open_pairs(folder, parsed.pairs, parsed.corruption, parsed.seed, parsed.loader.window)
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="n2n inspect", description="Show what is in a shard set.")
     parser.add_argument("folder", help="the set; its table and --verify also of s3://, gs://, https://")
     parser.add_argument("--verify", action="store_true", help="recompute every checksum")
+    parser.add_argument("--audit", action="store_true", help="of real noisy shots: may they teach each other?")
     parser.add_argument(
         "--html", type=Path, help="also write a page with pictures and histograms: one file, no network"
     )
@@ -106,7 +112,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("pair.png"), help="picture of the pair (default: pair.png)")
     options = parser.parse_args(arguments)
     folder = place(options.folder)
-    if isinstance(folder, Remote) and (options.html or options.corruptions or options.draw is not None):
+    drawn = options.html or options.corruptions or options.audit or options.draw is not None
+    if isinstance(folder, Remote) and drawn:
         todo = "copy the set to a disk first"
         raise BadInput("pictures are drawn from a set on a disk", folder, "an address", "a folder", todo)
     if options.draw is not None:
@@ -125,6 +132,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.html and isinstance(folder, Path):
         save_page(folder, options.html, options.samples)
         print(f"page: {options.html}")
+    if options.audit and isinstance(folder, Path):
+        print(audit_report(folder, AuditConfig())[0])
     if options.verify:
         faults = verify(folder)
         print("\n".join(faults) if faults else "every checksum is right")

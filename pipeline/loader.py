@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from pipeline.errors import BadInput
 from pipeline.pairs import AnyPair, PairDataset
+from pipeline.shot_pairs import ShotPairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,7 @@ def leave_signals_to_parent(_worker: int) -> None:
 
 
 def load_pairs(
-    dataset: PairDataset, share: BatchShare, config: LoaderConfig, *, start: int, pin_memory: bool = False
+    dataset: PairDataset | ShotPairs, share: BatchShare, config: LoaderConfig, *, start: int, pin_memory: bool = False
 ) -> Iterator[tuple[AnyPair, float]]:
     """Yield (batch, seconds waited for it) from draw `start` on, for ever.
 

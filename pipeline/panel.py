@@ -36,6 +36,11 @@ def side_by_side(views: Sequence[tuple[str, Tensor]]) -> Image.Image:
     return panel
 
 
+def coloured(view: Tensor) -> Tensor:
+    """Grey as three equal channels; colour as it is."""
+    return view.expand(3, -1, -1) if len(view) == 1 else view
+
+
 def save_png(image: Image.Image, path: Path) -> None:
     """Write a picture, whole or not at all."""
     file = io.BytesIO()

@@ -1,8 +1,6 @@
 """A finished shard set, opened for reading: a sample is one pread away, a part of a decoded one a slice."""
 
-import mmap
 import os
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.descriptors import OPEN_FILES, Descriptors
+from pipeline.descriptors import Descriptors
 from pipeline.errors import BadInput
 from pipeline.index import (
-    REMAKE,
+    MEMBERS,
     SAMPLES,
     Index,
     ShardEntry,
@@ -23,8 +21,9 @@ from pipeline.index import (
     idx_name,
     load_index,
     load_samples,
-    map_samples,
+    map_table,
 )
+from pipeline.maps import Maps, check_size, missing_shard
 from pipeline.picture import decode
 from pipeline.remote import Place
 
@@ -49,6 +48,11 @@ class ShardSet:
 
     def __init__(self, folder: Path) -> None:
         index = load_index(folder)
+        if index.members_sha256:
+            wanted = "a set of single pictures"
+            raise BadInput(
+                "a set of realisations", folder, "several pictures a sample", wanted, "set data.kind to match"
+            )
         for shard in index.shards:
             check_size(folder / shard.name, shard.bytes)
         self._open(folder, index, load_samples(folder, index))
@@ -58,7 +62,7 @@ class ShardSet:
         self.index = index
         self.table = table
         self._descriptors = Descriptors()
-        self._maps: OrderedDict[int, memoryview] = OrderedDict()
+        self._maps = Maps(folder, index)
         self._checked = bytearray(-(-len(table) // 8))  # a bit a sample: its CRC was right when first mapped
 
     def __len__(self) -> int:
@@ -92,7 +96,7 @@ class ShardSet:
         if not row["decoded"]:
             stored = self.read(sample)
             return decode(stored.data, stored.where).pixels
-        shard = self._mapped(sample)
+        shard = self._maps.get(int(row["shard"]))
         end = int(row["offset"]) + int(row["size"])
         if not self._checked[sample >> 3] & 1 << (sample & 7):
             block = shard[int(row["offset"]) - BLOCK : end]
@@ -121,29 +125,15 @@ class ShardSet:
             todo="find all damage with `n2n inspect --verify`; restore the shard, or make the set again",
         )
 
-    def _mapped(self, sample: int) -> memoryview:
-        number = int(self.table[sample]["shard"])
-        if number not in self._maps:
-            if len(self._maps) >= OPEN_FILES:
-                self._maps.popitem(last=False)  # unmapped once the last view of it is gone
-            entry = self.index.shards[number]
-            path = self.folder / entry.name
-            check_size(path, entry.bytes)  # again: to touch a map beyond the end of its file would kill the process
-            with open(path, "rb") as file:
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self._maps[number] = memoryview(mapped)
-        self._maps.move_to_end(number)
-        return self._maps[number]
-
     def __getstate__(self) -> dict[str, object]:
         return {"folder": self.folder, "index": self.index}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Another process maps the table and opens its own files; what the first one has checked is not checked again.
-        self._open(state["folder"], state["index"], map_samples(state["folder"]))
+        self._open(state["folder"], state["index"], map_table(state["folder"] / SAMPLES))
 
     def close(self) -> None:
-        self._maps.clear()
+        self._maps.close()
         self._descriptors.close()
 
 
@@ -151,23 +141,11 @@ def _name(block: bytes) -> str:
     return block[:100].rstrip(b"\0").decode("ascii", "replace")
 
 
-def check_size(path: Path, expected: int) -> None:
-    """Raise BadInput where a shard is missing or has another size than the index says."""
-    if not path.is_file():
-        raise missing_shard(path)
-    size = path.stat().st_size
-    if size != expected:
-        raise BadInput("a shard of the wrong size", path, f"{size:,} bytes", f"{expected:,} bytes", REMAKE)
-
-
-def missing_shard(path: Path) -> BadInput:
-    return BadInput("a shard is missing", path, "no such file", "every shard that index.json lists", REMAKE)
-
-
 def verify(folder: Place) -> list[str]:
     """Recompute every checksum of a set: one line for each file that is missing or is not as it was written."""
     index = load_index(folder)
-    return _faults(folder, [(SAMPLES, index.samples_sha256)]) + damage(folder, index.shards)
+    tables = [(SAMPLES, index.samples_sha256), (MEMBERS, index.members_sha256)]
+    return _faults(folder, [table for table in tables if table[1]]) + damage(folder, index.shards)
 
 
 def damage(folder: Place, shards: Iterable[ShardEntry]) -> list[str]:

@@ -8,16 +8,21 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from pipeline.audit import AuditConfig
 from pipeline.dead_leaves import dead_leaves
 from pipeline.shard import ShardConfig, shard
+from pipeline.shard_pairs import ShardPairsConfig, shard_pairs
 from pipeline.sharding.plan import PlanConfig
+from pipeline.sharding.shot_scenes import ShotsConfig
 from pipeline.sources.listing import list_sources
+from pipeline.sources.shots import ScenesConfig, list_scenes
 
 ROOT = Path(__file__).parent.parent
 
@@ -72,6 +77,48 @@ def shards(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = ShardConfig(plan=PlanConfig(shard_mb=0.015))
     shard(list_sources([pictures]), out, config)
     return out
+
+
+def noisy_shots(seed: int, count: int, size: int = 64, sigma: float = 0.08) -> tuple[list[np.ndarray], np.ndarray]:
+    """Shots of dead leaves in 16 bits with room for their noise below black and above white, and the clean one."""
+    random = np.random.default_rng(seed)
+    clean = dead_leaves(size, random).transpose(2, 0, 1) / 255
+    shots = [clean + sigma * random.normal(size=clean.shape) for _ in range(count)]
+    stored = [np.round((0.25 + 0.5 * shot) * 65535).clip(0, 65535).astype(np.uint16) for shot in (*shots, clean)]
+    return stored[:-1], stored[-1]
+
+
+def make_scenes(
+    tmp_path: Path, scenes: list[list[np.ndarray]], references: list[np.ndarray] | None = None, **options: Any
+) -> Path:
+    """A set of scenes written as .npy in a folder each; `mode` and `white` as of `n2n shard --pairs`."""
+    for number, shots in enumerate(scenes):
+        folder = tmp_path / "scenes" / f"scene{number:02d}"
+        folder.mkdir(parents=True)
+        for shot, pixels in enumerate(shots):
+            np.save(folder / f"shot{shot}.npy", pixels)
+        if references:
+            np.save(folder / "clean.npy", references[number])
+    layout = ScenesConfig(layout="folders")
+    shots_config = ShotsConfig(audit=AuditConfig(mode=options.pop("mode", "leave-out")), **options)
+    config = ShardPairsConfig(scenes=layout, shots=shots_config, plan=PlanConfig(shard_mb=0.3))
+    shard_pairs(list_scenes([str(tmp_path / "scenes")], layout), tmp_path / "set", config)
+    return tmp_path / "set"
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of six scenes of 2, 3 and 4 noisy shots, not to be changed by tests."""
+    shots = [noisy_shots(seed, 2 + seed % 3)[0] for seed in range(6)]
+    return make_scenes(tmp_path_factory.mktemp("scenes"), shots, mode="keep")
+
+
+@pytest.fixture(scope="session")
+def referenced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of eight scenes of two shots with their references, not to be changed by tests."""
+    made = [noisy_shots(seed, 2) for seed in range(10, 18)]
+    folder = tmp_path_factory.mktemp("referenced")
+    return make_scenes(folder, [shots for shots, _ in made], [clean for _, clean in made], mode="keep")
 
 
 @pytest.fixture

@@ -68,6 +68,11 @@ class Law:
     """A part of a view is a view of that part. Otherwise a crop has to come before the noise."""
 
 
+def no_view(clean: Tensor, _s: Strengths, _generators: Generators) -> View:
+    """As it came: real shots bring their own noise, of mean zero but of no known median."""
+    return View(clean)
+
+
 def gaussian_view(clean: Tensor, s: Strengths, generators: Generators) -> View:
     return View(gaussian(clean, s["sigma_255"], generators))
 
@@ -124,6 +129,7 @@ CAMERA = {"electrons": ELECTRONS, "read_noise_e": READ_NOISE}
 # Ranges and test strengths: Lehtinen et al. 2018, section 3 and table 1. The paper has no camera: 400 electrons at
 # white is a phone at ISO 625.
 LAWS = {
+    "none": Law(no_view, {}, ("mean",)),
     "gaussian": Law(gaussian_view, {"sigma_255": SIGMA}, ("mean", "median", "mode")),
     "brown": Law(
         brown_view,

@@ -10,24 +10,44 @@ import platform
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any, Protocol
 
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pipeline.atomic import PARTIAL, write_whole
 from pipeline.errors import BadInput
+from pipeline.index import LeftOut
 from pipeline.remote import Place, Remote
 from pipeline.sharding.part import Part
-from pipeline.sharding.plan import Plan
-from pipeline.sharding.shard_writer import ShardResult, load_result, write_shard
+from pipeline.sharding.shard_writer import ShardResult, load_result
 
 WORK = ".work"
 PLAN = "plan.json"
 QUESTIONS = 16  # to a store at a time
+
+Write = Callable[[Any, Place, Place], ShardResult]  # (job, output folder, work folder); travels to other processes
+
+
+class Plan(Protocol):
+    """What is to be written: of pictures (plan.py) or of scenes (scene_plan.py)."""
+
+    @property
+    def left_out(self) -> list[LeftOut]: ...
+    @property
+    def starts(self) -> NDArray[Any]: ...
+    @property
+    def shards(self) -> int: ...
+    @property
+    def sha256(self) -> str: ...
+    def shard_name(self, number: int) -> str: ...
+    def job(self, number: int) -> Any: ...
+    def options(self) -> dict[str, Any]: ...
 
 
 def claim_folder(out: Place, plan: Plan) -> None:
@@ -83,13 +103,13 @@ def sole_writer(out: Place, part: Part) -> Iterator[None]:
         yield
 
 
-def run_jobs(plan: Plan, out: Place, workers: int, part: Part) -> None:
+def run_jobs(plan: Plan, write: Write, out: Place, workers: int, part: Part) -> None:
     """Write every shard of this part that is not finished yet."""
     left_out = size = 0
     bar = tqdm(total=0, desc="shards", unit="picture", disable=None)
     numbers = part.shards(plan.shards)
     bar.total = int(sum(plan.starts[number + 1] - plan.starts[number] for number in numbers))
-    for number, result in _write_all(plan, out, workers, numbers):
+    for number, result in _write_all(plan, write, out, workers, numbers):
         left_out += len(result.left_out)
         size += result.entry.bytes
         bar.update(int(plan.starts[number + 1] - plan.starts[number]))
@@ -98,7 +118,7 @@ def run_jobs(plan: Plan, out: Place, workers: int, part: Part) -> None:
     bar.close()
 
 
-def _write_all(plan: Plan, out: Place, workers: int, numbers: range) -> Iterator[tuple[int, ShardResult]]:
+def _write_all(plan: Plan, write: Write, out: Place, workers: int, numbers: range) -> Iterator[tuple[int, ShardResult]]:
     todo = []
     for number, finished in zip(numbers, load_results(plan, out, numbers), strict=True):
         if finished is None:
@@ -107,7 +127,7 @@ def _write_all(plan: Plan, out: Place, workers: int, numbers: range) -> Iterator
             yield number, finished
     if workers == 1 or len(todo) <= 1:
         for number in todo:
-            yield number, write_shard(plan.job(number), out, out / WORK, plan.storage)
+            yield number, write(plan.job(number), out, out / WORK)
         return
     # spawn: a forked child would inherit locks of threads that libraries have started
     context = multiprocessing.get_context("spawn")
@@ -120,7 +140,7 @@ def _write_all(plan: Plan, out: Place, workers: int, numbers: range) -> Iterator
                 for number in itertools.islice(waiting, 2 * workers - len(futures)):
                     job = plan.job(number)
                     with _interrupt_held():
-                        futures[pool.submit(write_shard, job, out, out / WORK, plan.storage)] = number
+                        futures[pool.submit(write, job, out, out / WORK)] = number
                 if not futures:
                     return
                 done = next(as_completed(futures))

@@ -104,16 +104,24 @@ def make_plan(
     left_out: list[LeftOut],
 ) -> Plan:
     """Shuffle the chosen pictures with a key and fill shards to the configured size each."""
+    order, starts = lay_out(np.frombuffer(sources.sizes, np.uint64), chosen, config)
+    return Plan(sources, order, starts, config, storage, left_out)
+
+
+def lay_out(
+    sizes: NDArray[np.uint64], chosen: NDArray[np.int64], config: PlanConfig
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The chosen positions in a keyed order, and where in it each shard begins, with the end appended."""
     order = np.empty(len(chosen), np.int64)
     permutation_key = key(config.seed)
     for start in range(0, len(chosen), CHUNK):
         positions = np.arange(start, min(start + CHUNK, len(chosen)))
         order[positions] = chosen[permute(positions, len(chosen), permutation_key)]
-    filled = np.frombuffer(sources.sizes, np.int64)[order]
+    filled = sizes.view(np.int64)[order]
     np.cumsum(filled, out=filled)
     starts, shard_bytes = [0], int(config.shard_mb * 1e6)
     while starts[-1] < len(order):
         start = starts[-1]
         before = int(filled[start - 1]) if start else 0
         starts.append(max(start + 1, int(np.searchsorted(filled, before + shard_bytes, side="right"))))
-    return Plan(sources, order, np.array(starts), config, storage, left_out)
+    return order, np.array(starts)

@@ -4,22 +4,32 @@ import hashlib
 import io
 import json
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput
-from pipeline.index import REMAKE, SAMPLE, LeftOut, ShardEntry, crc32, idx_name
+from pipeline.index import REMAKE, SAMPLE, SAMPLES, LeftOut, ShardEntry, crc32, file_sha256, idx_name
 from pipeline.remote import Place
 from pipeline.sharding.ingest import Sample
 from pipeline.sharding.plan import Job
 from pipeline.sharding.read_ahead import ReadAhead
-from pipeline.sharding.statistics import Levels
+from pipeline.sharding.statistics import Levels, describe_table
 from pipeline.sharding.storage import PIXELS, StorageConfig
 from pipeline.sharding.tar_writer import TarWriter, tar_header
 
 DALI_INDEX_VERSION = "v1.2"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What the tables of a set, once written, leave for its index."""
+
+    samples_sha256: str
+    statistics: dict[str, Any]
+    members_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -30,8 +40,8 @@ class ShardResult:
     left_out: list[LeftOut]
     levels: Levels
 
-    def load_table(self, work: Place) -> NDArray[np.void]:
-        table: NDArray[np.void] = np.load(io.BytesIO((work / f"{self.entry.name}.npy").read_bytes()))
+    def load_table(self, work: Place, suffix: str = ".npy") -> NDArray[np.void]:
+        table: NDArray[np.void] = np.load(io.BytesIO((work / f"{self.entry.name}{suffix}").read_bytes()))
         return table
 
     def save(self, record: Place) -> None:
@@ -86,19 +96,52 @@ def write_shard(job: Job, out: Place, work: Place, storage: StorageConfig) -> Sh
                     continue
                 rows.append(tar, f"{number:09d}" + (f"_{part:04d}" if len(samples) > 1 else ""), sample)
         sha256, size = tar.finish(), tar.size
-    idx = "\n".join([f"{DALI_INDEX_VERSION} {len(rows.dali)}", *rows.dali, ""]).encode()
-    if rows.table:
-        with write_whole(out / idx_name(job.name)) as file:
-            file.write(idx)
-        with write_whole(work / f"{job.name}.npy") as file:
-            np.save(file, np.array(rows.table, SAMPLE))
-    else:
-        (out / job.name).unlink()
-        size = 0
-    entry = ShardEntry(job.name, len(rows.table), size, sha256, hashlib.sha256(idx).hexdigest())
-    result = ShardResult(entry, left_out, ahead.levels)
-    result.save(work / f"{job.name}.json")
-    return result
+    shard = Written(job.name, size, sha256, rows.dali)
+    return shard.finish(out, work, {".npy": np.array(rows.table, SAMPLE)}, left_out, ahead.levels)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A tar that is in its place, and what is still to be written beside it."""
+
+    name: str
+    bytes: int
+    sha256: str
+    dali: list[str]
+    """Lines of its DALI index, one a sample."""
+
+    def finish(
+        self, out: Place, work: Place, tables: dict[str, NDArray[np.void]], left_out: list[LeftOut], levels: Levels
+    ) -> ShardResult:
+        """Write the index, the tables (by suffix of their names) and, last, the record; no tar of no sample stays."""
+        idx = "\n".join([f"{DALI_INDEX_VERSION} {len(self.dali)}", *self.dali, ""]).encode()
+        if self.dali:
+            with write_whole(out / idx_name(self.name)) as file:
+                file.write(idx)
+            for suffix, table in tables.items():
+                with write_whole(work / f"{self.name}{suffix}") as file:
+                    np.save(file, table)
+        else:
+            (out / self.name).unlink()
+        size = self.bytes if self.dali else 0
+        entry = ShardEntry(self.name, len(self.dali), size, self.sha256, hashlib.sha256(idx).hexdigest())
+        result = ShardResult(entry, left_out, levels)
+        result.save(work / f"{self.name}.json")
+        return result
+
+
+def gather(results: list[ShardResult], out: Place, work: Place) -> Tables:
+    """The shards' tables as that of the set."""
+    tables = [result.load_table(work) for result in results]
+    for number, table in enumerate(tables):
+        table["shard"] = number
+    table = np.concatenate(tables)
+    levels = Levels()
+    for result in results:
+        levels.merge(result.levels)
+    with write_whole(out / SAMPLES) as file:
+        np.save(file, table)
+    return Tables(file_sha256(out / SAMPLES), {**describe_table(table), **levels.summary()})
 
 
 @dataclass

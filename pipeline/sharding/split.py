@@ -48,13 +48,17 @@ class Split:
     def parts(self, sources: Sources, chosen: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
         """The chosen positions of each part. Raises BadInput where one would be empty."""
         inside = np.array([self.part(sources.name(int(position))) == self.name for position in chosen], bool)
+        self.refuse_empty(inside)
+        return {REST: chosen[~inside], self.name: chosen[inside]}
+
+    def refuse_empty(self, inside: NDArray[np.bool_]) -> None:
+        """Raise BadInput where all are inside, or none."""
         for part, members in ((self.name, inside), (REST, ~inside)):
             if not members.any():
                 raise BadInput(
                     "a part of the split is empty",
                     where=f"--split {self.name}={self.share} --group-by {self.group_by}",
-                    got=f"none of {len(chosen)} pictures in {part}",
+                    got=f"none of {len(inside)} pictures in {part}",
                     wanted="pictures in both parts",
                     todo="choose another share, or more pictures",
                 )
-        return {REST: chosen[~inside], self.name: chosen[inside]}

@@ -92,3 +92,26 @@ def _spread(values: NDArray[Any]) -> dict[str, int]:
     least, most = values.min(), values.max()
     names = ("min", "p5", "median", "p95", "max")
     return {name: int(value) for name, value in zip(names, (least, *marks, most), strict=True)}
+
+
+def describe_scenes(scenes: NDArray[np.void], members: NDArray[np.void]) -> dict[str, Any]:
+    """Sizes of all samples of a set of realisations, and which buffers they have how often and of which type."""
+    counts, samples = np.unique(scenes["realisations"], return_counts=True)
+    pixels = members[members["dtype"] != b""]
+    kinds = np.unique(pixels[["buffer", "dtype", "channels"]], return_counts=True)
+    return {
+        "height": _spread(scenes["height"].astype(np.int64)),
+        "width": _spread(scenes["width"].astype(np.int64)),
+        "pixels": int((scenes["height"].astype(np.int64) * scenes["width"]).sum()),
+        "realisations": {str(k): int(n) for k, n in zip(counts, samples, strict=True)},
+        "references": int(scenes["reference"].sum()),
+        "buffers": [
+            {
+                "buffer": name.decode(),
+                "dtype": np.dtype(dtype.decode()).name,
+                "channels": int(channels),
+                "files": int(n),
+            }
+            for (name, dtype, channels), n in zip(*kinds, strict=True)
+        ],
+    }

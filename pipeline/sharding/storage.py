@@ -92,13 +92,14 @@ def scale_down(pixels: Pixels, longest: int) -> Pixels:
 
 def cut(pixels: Pixels, side: int) -> Iterator[Tile]:
     """Parts as equal as whole pixels allow, so that none is a sliver."""
-    rows, columns = (_edges(length, side) for length in pixels.shape[1:])
+    rows, columns = (edges(length, side) for length in pixels.shape[1:])
     for top, bottom in rows:
         for left, right in columns:
             yield Tile(pixels[:, top:bottom, left:right], top, left)
 
 
-def _edges(length: int, side: int) -> list[tuple[int, int]]:
+def edges(length: int, side: int) -> list[tuple[int, int]]:
+    """A length cut into parts of at most `side`, as equal as whole numbers allow."""
     parts = -(-length // side)
     edges = [length * part // parts for part in range(parts + 1)]
     return list(itertools.pairwise(edges))

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline import inspect
 from pipeline.errors import BadInput
-from pipeline.index import load_index, map_samples, printable
+from pipeline.index import SAMPLES, load_index, map_table, printable
 from pipeline.page import POLICY, save_page
 from pipeline.reader import ShardSet
 from pipeline.shard import ShardConfig, shard
@@ -143,7 +143,7 @@ def test_pixels_cut_and_grey_have_pages_too(pictures: Path, tmp_path: Path) -> N
 def test_no_page_of_a_damaged_set(own_shards: Path, tmp_path: Path, flip_bit: Callable[[Path, int], None]) -> None:
     whole = tmp_path / "whole"
     shutil.copytree(own_shards, whole)
-    flip_bit(own_shards / "shard-000000.tar", int(map_samples(own_shards)[0]["offset"]) + 50)
+    flip_bit(own_shards / "shard-000000.tar", int(map_table(own_shards / SAMPLES)[0]["offset"]) + 50)
     with pytest.raises(BadInput, match="damaged sample"):
         save_page(own_shards, tmp_path / "page.html", 60)
     (whole / "shard-000000.idx").write_text("v1.2 1\nnothing\n")

@@ -1,0 +1,97 @@
+"""Validation during training: on clean pictures under test noise, or on real shots without any clean picture."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from launch.config import RunConfig
+from launch.evaluate import evaluate, mean_of, score_picture
+from launch.report import Report
+from launch.state import TrainState
+from launch.unbiased import Scenes, refusal, scene_errors, summary
+from model.tiling import denoise_tiled
+from pipeline.corruptions.camera import to_srgb
+from pipeline.errors import BadInput
+from pipeline.gallery import Gallery
+from pipeline.index import INDEX, load_index
+from pipeline.pairs import PairDataset
+from pipeline.panel import coloured, side_by_side
+from pipeline.shot_pairs import ShotPairs
+
+log = logging.getLogger(__name__)
+
+
+def fit_channels(config: RunConfig, dataset: PairDataset | ShotPairs) -> RunConfig:
+    """The configuration with the network's channels those of real shots: 1 where all are grey."""
+    if isinstance(dataset, PairDataset):
+        return config
+    channels = dataset.scale.channels
+    return replace(config, network=replace(config.network, in_channels=channels, out_channels=channels))
+
+
+def open_validation(config: RunConfig) -> Gallery | Scenes | None:
+    """Pictures or scenes to validate on. Raises BadInput where they are not of the kind that is trained on."""
+    if not config.data.validation:
+        return None
+    path = Path(config.data.validation)
+    scenes = (path / INDEX).exists() and bool(load_index(path).members_sha256)
+    real = config.corruption.name == "none"
+    if scenes != real:
+        kinds = ("clean pictures", "a set of real shots")
+        raise BadInput("validation of another kind", path, kinds[scenes], kinds[real], "name another data.validation")
+    return (Scenes if real else Gallery)(path, config.data.validation_pictures)
+
+
+def validate(state: TrainState, on: Gallery | Scenes, config: RunConfig, report: Report) -> float | None:
+    """Measure the averaged network; every rank does its share.
+
+    Returns the error by which checkpoints are compared: the unbiased one of real shots, where it may be had.
+    """
+
+    def denoise(noisy: Tensor) -> Tensor:
+        with torch.no_grad(), state.autocast:
+            denoised = denoise_tiled(state.ema_net, noisy.to(state.world.device)).float().cpu()
+        return to_srgb(denoised) if config.corruption.law.linear else denoised
+
+    error = None
+    if isinstance(on, Scenes):
+        error = validate_scenes(denoise, state, on, report)
+    else:
+        validate_pictures(denoise, state, on, config, report)
+    report.pause()
+    return error
+
+
+def validate_pictures(
+    denoise: Callable[[Tensor], Tensor], state: TrainState, gallery: Gallery, config: RunConfig, report: Report
+) -> None:
+    corruption = config.corruption.at_test_strength()
+    scores = mean_of(evaluate(denoise, gallery, corruption, state.world))
+    report.metrics(state.images, {f"val/{name}": value for name, value in scores.items()})
+    if state.world.first:
+        _, views = score_picture(denoise, gallery, gallery.names[0], corruption)
+        report.picture(state.images, "val/picture", side_by_side(views))
+        log.info(
+            "%9d images  validation: noisy %.2f dB, denoised %.2f dB, SSIM %.4f",
+            *(state.images, scores["psnr_noisy_db"], scores["psnr_db"], scores["ssim"]),
+        )
+
+
+def validate_scenes(
+    denoise: Callable[[Tensor], Tensor], state: TrainState, scenes: Scenes, report: Report
+) -> float | None:
+    said = summary(scene_errors(denoise, scenes, state.world), scenes.dependent)
+    report.metrics(state.images, {f"val/{name}": value for name, value in said.items()})
+    if state.world.first:
+        noisy = scenes.shots(scenes.samples[0])[0]
+        views = [("noisy", coloured(noisy)), ("denoised", coloured(denoise(noisy)))]
+        report.picture(state.images, "val/picture", side_by_side(views))
+        text = ", ".join(f"{name} {value:.4g}" for name, value in said.items())
+        log.info("%9d images  validation: %s", state.images, text)
+        if scenes.dependent:
+            log.warning("%s", refusal(scenes.dependent))
+    return said.get("unbiased_mse")

@@ -1,0 +1,30 @@
+"""The pairs of a set, whatever it holds: noise drawn over photographs, or shots that bring their own."""
+
+from pathlib import Path
+
+from pipeline.corruption import CorruptionConfig
+from pipeline.errors import BadInput
+from pipeline.index import load_index
+from pipeline.order import Order
+from pipeline.pairs import PairDataset, PairsConfig
+from pipeline.reader import ShardSet
+from pipeline.realisations import RealisationSet
+from pipeline.shot_pairs import ShotPairs
+
+
+def open_pairs(
+    folder: Path, pairs: PairsConfig, corruption: CorruptionConfig, seed: int, window: int
+) -> PairDataset | ShotPairs:
+    """Raises BadInput where noise would be drawn over shots that have their own, or none over clean photographs."""
+    real = bool(load_index(folder).members_sha256)
+    if real and corruption.name != "none":
+        wanted = "none: the shots bring their own noise, and more of it would be another problem than theirs"
+        raise BadInput("noise over real noise", "corruption.name", corruption.name, wanted, "corruption.name=none")
+    if not real and corruption.name == "none":
+        wanted = "a corruption, or a set of `n2n shard --pairs`"
+        raise BadInput("nothing to learn from", folder, "pictures without a second shot, and no noise", wanted)
+    if real:
+        shots = RealisationSet(folder)
+        return ShotPairs(shots, Order(seed, shots.samples_per_shard, window), pairs, seed)
+    shards = ShardSet(folder)
+    return PairDataset(shards, Order(seed, shards.samples_per_shard, window), pairs, corruption, seed)
