@@ -25,7 +25,7 @@ class Denoiser:
         self.net = net.eval().to(self.device).to(memory_format=torch.channels_last)
 
     @classmethod
-    def load(cls, run_or_checkpoint: str | Path) -> "Denoiser":
+    def load(cls, run_or_checkpoint: str | Path, device: torch.device | None = None) -> "Denoiser":
         """The averaged weights of a run's newest whole checkpoint, or of the checkpoint named.
 
         Raises BadInput where there is none, or where its weights are not those of its network.
@@ -36,7 +36,7 @@ class Denoiser:
             raise BadInput("the run has no checkpoint yet", path, "none", "at least one", "train on, or name another")
         net = UNet(UNetConfig(**document["config"]["network"]))
         load_weights(net, document["ema"], path)
-        return cls(net, corruption=document["config"]["corruption"]["name"])
+        return cls(net, device, corruption=document["config"]["corruption"]["name"])
 
     @torch.no_grad()
     def __call__(self, noisy: Tensor) -> Tensor:

@@ -11,11 +11,11 @@ import torch
 from launch.checkpoint import load_latest, save_checkpoint
 from launch.config import RunConfig, parse_config, refuse_change, to_dict
 from launch.denoiser import load_weights
-from launch.evaluate import evaluate, mean_of, score_picture
 from launch.objective import choose_loss
 from launch.report import Report, talk
 from launch.run_dir import RunDir, plain
 from launch.schedule import Interval, learning_rate
+from launch.scores import evaluate, mean_of, measure
 from launch.state import TrainState
 from launch.stopping import StopRequest
 from launch.tracking import Tracker
@@ -95,11 +95,11 @@ def validate(state: TrainState, gallery: Gallery, config: RunConfig, report: Rep
     scores = mean_of(evaluate(denoise, gallery, corruption, state.world))
     report.metrics(state.images, {f"val/{name}": value for name, value in scores.items()})
     if state.world.first:
-        _, views = score_picture(denoise, gallery, gallery.names[0], corruption)
+        _, views = measure({"denoised": denoise}, gallery, gallery.names[0], corruption)
         report.picture(state.images, "val/picture", side_by_side(views))
         log.info(
             "%9d images  validation: noisy %.2f dB, denoised %.2f dB, SSIM %.4f",
-            *(state.images, scores["psnr_noisy_db"], scores["psnr_db"], scores["ssim"]),
+            *(state.images, scores["psnr_noisy_srgb_db"], scores["psnr_srgb8_db"], scores["ssim_srgb8"]),
         )
     report.pause()
 

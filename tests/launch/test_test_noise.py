@@ -5,30 +5,43 @@ import argparse
 import pytest
 import torch
 
-from launch.evaluate import STRENGTHS, asked_corruption
+from launch.asked_noise import STRENGTHS, asked_corruptions, noise_label
 from model.metrics import psnr_db
-from pipeline.corruption import PUBLISHED_TEST, corrupt
+from pipeline.corruption import PUBLISHED_TEST, CorruptionConfig, corrupt
 from pipeline.errors import BadInput
 
 
-def asked(corruption: str, **options: float) -> argparse.Namespace:
-    return argparse.Namespace(**{**dict.fromkeys(STRENGTHS), **options}, corruption=corruption)
+def asked(*names: str, **options: float) -> list[CorruptionConfig]:
+    return asked_corruptions(argparse.Namespace(**{**dict.fromkeys(STRENGTHS), **options}), names)
 
 
 @pytest.mark.parametrize("name", PUBLISHED_TEST)
 def test_the_published_strength_is_the_default(name: str) -> None:
-    assert asked_corruption(asked(name)) == PUBLISHED_TEST[name]
+    assert asked(name) == [PUBLISHED_TEST[name]]
 
 
 def test_another_strength_may_be_asked_for() -> None:
-    assert asked_corruption(asked("gaussian", sigma_255=10.0)).sigma_255 == 10
-    assert asked_corruption(asked("poisson", photons=5.0)).photons == 5
+    assert asked("gaussian", sigma_255=10.0)[0].sigma_255 == 10
+    assert asked("poisson", photons=5.0)[0].photons == 5
+    assert asked("gaussian:sigma_255=50")[0].sigma_255 == 50
+
+
+def test_a_strength_is_for_every_corruption_that_has_it() -> None:
+    gaussian, brown, poisson, strong = asked("gaussian", "brown", "poisson", "gaussian:sigma_255=50", sigma_255=10.0)
+    assert (gaussian.sigma_255, brown.sigma_255, poisson.sigma_255, strong.sigma_255) == (10, 10, None, 50)
+    assert noise_label(strong) == "gaussian sigma_255=50"
 
 
 @pytest.mark.parametrize(("name", "options"), [("poisson", {"sigma_255": 25.0}), ("text", {"p": 0.9})])
 def test_a_strength_that_it_has_not_is_refused(name: str, options: dict[str, float]) -> None:
     with pytest.raises(BadInput, match="cannot be had"):
-        asked_corruption(asked(name, **options))
+        asked(name, **options)
+
+
+@pytest.mark.parametrize("text", ["gausian", "gaussian:sigma=3", "gaussian:sigma_255=x", "gaussian:photons=3"])
+def test_what_is_no_test_noise_is_refused(text: str) -> None:
+    with pytest.raises(BadInput):
+        asked(text)
 
 
 @pytest.mark.parametrize(("name", "expected_db"), [("gaussian", 20.17), ("poisson", 17.78), ("bernoulli", 9.03)])
