@@ -11,8 +11,9 @@ from pathlib import Path
 from launch.asked_noise import add_noise_options, asked_corruptions, noise_label
 from launch.baselines import BASELINES, baseline
 from launch.denoiser import Denoiser
+from launch.evaluation_page import Shown, save_evaluation_page, shown, worst_and_best
 from launch.scoreboard import save_csv, save_json, table
-from launch.scores import Denoise, Evaluation, Score, measure, share_out
+from launch.scores import Denoise, Evaluation, Score, captioned, measure, share_out
 from launch.world import World, run_in_world
 from pipeline.corruption import CorruptionConfig
 from pipeline.errors import BadInput, run_verb
@@ -39,9 +40,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="file for the scores")
     parser.add_argument("--csv", type=Path, help="file for the scores, a line a picture")
     parser.add_argument("--pictures", type=Path, help="folder for pictures: noisy, denoised and clean side by side")
+    parser.add_argument("--html", type=Path, help="file for a page with the scores and pictures to look into")
+    parser.add_argument(
+        "--html-pictures", type=int, default=12, help="pictures of each noise on the page (default: 12)"
+    )
     options = parser.parse_args(arguments)
-    if options.limit < 0:
-        raise BadInput("an option is negative", "the command line", f"--limit {options.limit}", "at least 0")
+    for name in ("limit", "html_pictures"):
+        if getattr(options, name) < 0:
+            got = f"--{name.replace('_', '-')} {getattr(options, name)}"
+            raise BadInput("an option is negative", "the command line", got, "at least 0")
     if not options.run and not options.baseline:
         raise BadInput("nothing to measure", "the command line", "no run and no --baseline", "at least one of them")
     if options.data and not (options.data / INDEX).exists():
@@ -58,15 +65,20 @@ def evaluate_all(options: argparse.Namespace, world: World) -> None:
     rounds = load_rounds(options, world)
     gallery = Gallery(options.data or options.images, options.limit)
     evaluations: list[Evaluation] = []
+    pictures: list[Shown] = []
     for corruption, denoisers in rounds:
+        noise = noise_label(corruption)
         folder = options.pictures
         if folder and len(rounds) > 1:
-            folder = folder / noise_label(corruption).replace(" ", "_")
+            folder = folder / noise.replace(" ", "_")
         rows = measure_gallery(denoisers, gallery, corruption, folder, world)
-        noise = noise_label(corruption)
         evaluations += [Evaluation(label, noise, [row[label] for row in rows]) for label in denoisers]
+        if options.html:
+            first = next(iter(denoisers))
+            chosen = worst_and_best([row[first] for row in rows], options.html_pictures)
+            pictures += show_pictures(denoisers, gallery, corruption, chosen, world)
     if world.first:
-        give_out(evaluations, options)
+        give_out(evaluations, pictures, options)
 
 
 def load_rounds(options: argparse.Namespace, world: World) -> list[Round]:
@@ -102,18 +114,32 @@ def measure_gallery(
     def work(name: str) -> dict[str, Score]:
         scores, views = measure(denoisers, gallery, name, corruption)
         if folder:
-            save_png(side_by_side(views), (folder / name).with_suffix(".png"))
+            save_png(side_by_side(captioned(views)), (folder / name).with_suffix(".png"))
         return scores
 
     return share_out(gallery.names, work, world)
 
 
-def give_out(evaluations: list[Evaluation], options: argparse.Namespace) -> None:
+def show_pictures(
+    denoisers: dict[str, Denoise], gallery: Gallery, corruption: CorruptionConfig, names: list[str], world: World
+) -> list[Shown]:
+    """The views of some pictures, made anew: which they are is known only when all have been measured."""
+
+    def work(name: str) -> Shown:
+        return shown(name, noise_label(corruption), measure(denoisers, gallery, name, corruption)[1])
+
+    return share_out(names, work, world)
+
+
+def give_out(evaluations: list[Evaluation], pictures: list[Shown], options: argparse.Namespace) -> None:
     print(table(evaluations))
     if options.json:
         save_json(evaluations, options.json)
     if options.csv:
         save_csv(evaluations, options.csv)
+    if options.html:
+        save_evaluation_page(evaluations, pictures, str(options.data or options.images), options.html)
+        print(f"page: {options.html}")
     if options.pictures:
         print(f"side by side: {options.pictures}")
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from torch import Tensor
 from tqdm import tqdm
@@ -21,6 +21,14 @@ T = TypeVar("T")
 
 Denoise = Callable[[Tensor], Tensor]
 """Noisy (3, H, W) to denoised, both encoded, in [0, 1] but unclipped."""
+
+
+class View(NamedTuple):
+    """What a picture is, its decibels in words, and its pixels: (3, H, W) in [0, 1], unclipped."""
+
+    label: str
+    note: str
+    pixels: Tensor
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,8 @@ class Evaluation:
 
 def measure(
     denoisers: Mapping[str, Denoise], gallery: Gallery, name: str, corruption: CorruptionConfig
-) -> tuple[dict[str, Score], list[tuple[str, Tensor]]]:
-    """A picture's score by each denoiser, and its noisy, denoised and clean views with what each is and its decibels.
+) -> tuple[dict[str, Score], list[View]]:
+    """A picture's score by each denoiser, and its noisy, denoised and clean views.
 
     All denoisers see the same noisy picture.
     """
@@ -60,7 +68,7 @@ def measure(
     psnr_noisy = psnr_db(noisy * 255, clean * 255)
     ssim_noisy, msssim_noisy = ssim(noisy_8, clean_8), ms_ssim(noisy_8, clean_8)
     scores: dict[str, Score] = {}
-    views = [(f"noisy {psnr_noisy:.2f} dB", noisy)]
+    views = [View("noisy", f"{psnr_noisy:.2f} dB", noisy)]
     for label, denoise in denoisers.items():
         denoised = denoise(noisy)
         denoised_8 = to_8_bit(denoised)
@@ -73,9 +81,13 @@ def measure(
             msssim_noisy_srgb8=msssim_noisy,
             msssim_srgb8=ms_ssim(denoised_8, clean_8),
         )
-        what = "denoised" if len(denoisers) == 1 else label
-        views.append((f"{what} {scores[label].psnr_srgb8_db:.2f} dB", denoised))
-    return scores, [*views, ("clean", clean)]
+        what = "denoised" if len(denoisers) == 1 else f"by {label}"
+        views.append(View(what, f"{scores[label].psnr_srgb8_db:.2f} dB", denoised))
+    return scores, [*views, View("clean", "", clean)]
+
+
+def captioned(views: Iterable[View]) -> list[tuple[str, Tensor]]:
+    return [(f"{view.label} {view.note}".strip(), view.pixels) for view in views]
 
 
 def share_out(names: Sequence[str], work: Callable[[str], T], world: World | None = None) -> list[T]:

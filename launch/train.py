@@ -15,7 +15,7 @@ from launch.objective import choose_loss
 from launch.report import Report, talk
 from launch.run_dir import RunDir, plain
 from launch.schedule import Interval, learning_rate
-from launch.scores import evaluate, mean_of, measure
+from launch.scores import captioned, evaluate, mean_of, measure
 from launch.state import TrainState
 from launch.stopping import StopRequest
 from launch.tracking import Tracker
@@ -96,7 +96,7 @@ def validate(state: TrainState, gallery: Gallery, config: RunConfig, report: Rep
     report.metrics(state.images, {f"val/{name}": value for name, value in scores.items()})
     if state.world.first:
         _, views = measure({"denoised": denoise}, gallery, gallery.names[0], corruption)
-        report.picture(state.images, "val/picture", side_by_side(views))
+        report.picture(state.images, "val/picture", side_by_side(captioned(views)))
         log.info(
             "%9d images  validation: noisy %.2f dB, denoised %.2f dB, SSIM %.4f",
             *(state.images, scores["psnr_noisy_srgb_db"], scores["psnr_srgb8_db"], scores["ssim_srgb8"]),
