@@ -1,14 +1,16 @@
 """A trained denoiser, ready to be used: from a run's folder or a checkpoint."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from launch.checkpoint import load_checkpoint, load_latest
 from launch.run_dir import existing_run
+from launch.weights import read_weights
 from model.ensemble import self_ensemble
 from model.tiling import TILE, Window, denoise_windows, tiles
 from model.unet import UNet, UNetConfig
@@ -53,22 +55,51 @@ class Denoiser:
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net = net.eval().to(self.device).to(memory_format=torch.channels_last)
         self.inference = inference or Inference()
+        self.training: dict[str, Any] = {}
+        """What is known of how it was trained: a run's configuration, `images` and `data_sha256`."""
 
     @classmethod
     def load(
         cls, run_or_checkpoint: str | Path, device: torch.device | None = None, inference: Inference | None = None
     ) -> "Denoiser":
-        """The averaged weights of a run's newest whole checkpoint, or of the checkpoint named.
+        """The averaged weights of a run's newest whole checkpoint, of the checkpoint named, or of a safetensors file.
 
         Raises BadInput where there is none, or where its weights are not those of its network.
         """
         path = Path(run_or_checkpoint)
+        if path.suffix == ".safetensors":
+            return cls.from_weights(read_file(path), path, device, inference)
         document = load_latest(existing_run(path)) if path.is_dir() else load_checkpoint(path)
         if document is None:
             raise BadInput("the run has no checkpoint yet", path, "none", "at least one", "train on, or name another")
         net = UNet(UNetConfig(**document["config"]["network"]))
         load_weights(net, document["ema"], path)
-        return cls(net, device, corruption=document["config"]["corruption"]["name"], inference=inference)
+        denoiser = cls(net, device, corruption=document["config"]["corruption"]["name"], inference=inference)
+        denoiser.training = {
+            **document["config"],
+            "images": document["images"],
+            "data_sha256": document.get("data_sha256"),
+        }
+        return denoiser
+
+    @classmethod
+    def from_weights(
+        cls, data: bytes, where: object, device: torch.device | None = None, inference: Inference | None = None
+    ) -> "Denoiser":
+        """From the bytes of a file that `n2n export --format safetensors` wrote. Raises BadInput for any other."""
+        tensors, about = read_weights(data, where)
+        net = UNet(UNetConfig(**about["network"]))
+        load_weights(net, tensors, where)
+        return cls(net, device, corruption=about["corruption"], inference=inference)
+
+    @property
+    def channels(self) -> int:
+        return self.net.config.in_channels
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """The network's configuration."""
+        return asdict(self.net.config)
 
     def __call__(self, noisy: Tensor) -> Tensor:
         """Denoise (3, H, W) in [0, 1], of any size; the result is on the CPU, encoded as `noisy` is, unclipped."""
@@ -100,7 +131,14 @@ class Denoiser:
             yield window, to_srgb(core.cpu()) if self.linear else core.cpu()
 
 
-def load_weights(net: UNet, weights: dict[str, Tensor], where: Path) -> None:
+def read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput("the weights cannot be read", path, error.strerror or str(error)) from error
+
+
+def load_weights(net: UNet, weights: dict[str, Tensor], where: object) -> None:
     """Load weights into a network. Raises BadInput naming the first parameter that does not fit."""
     expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
