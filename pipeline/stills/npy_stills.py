@@ -6,7 +6,17 @@ import numpy as np
 
 from pipeline.errors import BadInput
 from pipeline.picture import Pixels
-from pipeline.stills.stills import FLOATS, INTEGERS, Stills, check_shape, no_channels, no_type, readable, split_channels
+from pipeline.stills.stills import (
+    FLOATS,
+    INTEGERS,
+    Stills,
+    check_shape,
+    no_channels,
+    no_type,
+    readable,
+    split_channels,
+    take_room,
+)
 
 CHANNELS = (1, 2, 3, 4)
 
@@ -37,6 +47,7 @@ class NpyKind:
 
     def create(self, path: Path, source: Stills) -> Pixels:
         array: Pixels = np.lib.format.open_memmap(path, "w+", source.samples.dtype, source.samples.shape)
+        take_room(path)
         return array
 
     def finish(self, path: Path, samples: Pixels, source: Stills, suffix: str) -> None:

@@ -5,6 +5,7 @@ the disk and go there window by window.
 """
 
 import mmap
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -57,6 +58,13 @@ class Stills:
     @property
     def pixels(self) -> Pixels:
         return self.view(self.samples)[0]
+
+
+def take_room(path: Path) -> None:
+    """Take the whole of a file's length on the disk: writing through a map to a full one would end the process."""
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
 
 def forget(samples: Pixels) -> None:

@@ -10,7 +10,7 @@ import tifffile
 from pipeline.errors import BadInput
 from pipeline.picture import Pixels
 from pipeline.stills.photo_stills import PhotoKind
-from pipeline.stills.stills import FLOATS, INTEGERS, Stills, check_shape, no_type, readable, split_channels
+from pipeline.stills.stills import FLOATS, INTEGERS, Stills, check_shape, no_type, readable, split_channels, take_room
 
 PLAIN = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
 TEXTS = {271: "make", 272: "model", 306: "date", 315: "artist", 33432: "copyright"}
@@ -59,6 +59,7 @@ class TiffKind:
             return np.empty_like(source.samples)
         shape, dtype = source.samples.shape, source.samples.dtype
         array: Pixels = tifffile.memmap(path, shape=shape, dtype=dtype, **source.about, bigtiff=is_big(source))
+        take_room(path)
         return array
 
     def finish(self, path: Path, samples: Pixels, source: Stills, suffix: str) -> None:

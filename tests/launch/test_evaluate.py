@@ -125,10 +125,11 @@ def test_ranks_share_the_pictures_and_change_nothing(
     options = ("--images", pictures, "--limit", 5, "--corruption", "gaussian", "--corruption", "text")
     for number in (0, ranks):
         names = ("--json", f"{number}.json", "--csv", f"{number}.csv", "--pictures", f"side{number}")
+        names += ("--html", f"{number}.html", "--html-pictures", 2)
         done = run_verb("launch.evaluate", trained, *options, *names, ranks=number)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("denoiser") == 1, "rank 0 alone talks"
-    for suffix in ("json", "csv"):
+    for suffix in ("json", "csv", "html"):
         assert (tmp_path / f"0.{suffix}").read_bytes() == (tmp_path / f"{ranks}.{suffix}").read_bytes()
     assert folder_bytes(tmp_path / "side0") == folder_bytes(tmp_path / f"side{ranks}")
 
