@@ -28,8 +28,12 @@ def asked_files(arguments: Iterable[str], out: Path) -> Asked:
     passed_over = 0
     for argument in arguments:
         for root in expand(re.sub(r"%0?(\d+)d", lambda width: "[0-9]" * int(width[1]), argument)):
+            if not isinstance(root, Path):
+                raise BadInput("a remote source", root, "a URL", "files of this machine", "copy them here first")
             if root.is_dir():
                 inside = [path for path in sorted(root.rglob("*")) if path.is_file() and visible(path, root)]
+                if root.resolve() != out.resolve():  # results of an earlier run within the folder are no sources
+                    inside = [path for path in inside if out.resolve() not in path.resolve().parents]
                 pictures = [path for path in inside if path.suffix.lower() in STILL_SUFFIXES]
                 passed_over += len(inside) - len(pictures)
                 found = {path: out / path.relative_to(root) for path in pictures}

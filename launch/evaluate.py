@@ -103,7 +103,7 @@ def run_labels(paths: list[Path]) -> list[str]:
     repeated = {path for path in paths if paths.count(path) > 1}
     if repeated:
         raise BadInput("a denoiser is given twice", ", ".join(map(str, repeated)), wanted="every one once")
-    return labels(paths) if len(paths) > 1 else [path.resolve().name for path in paths]
+    return labels([*paths]) if len(paths) > 1 else [path.resolve().name for path in paths]
 
 
 def measure_gallery(

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from launch import denoise
+from launch.asked_files import asked_files
 from pipeline.errors import BadInput
 from pipeline.picture import Picture, decode, encode
 
@@ -102,6 +103,16 @@ def test_the_others_still_get_done(run_verb: Any, trained: Path, noisy: Path, tm
     changed = {name for name in good if (tmp_path / "out" / name).stat().st_mtime_ns != stamps[name]}
     assert changed == {"row.png"}
     assert "14 denoised" in run_verb("launch.denoise", trained, noisy, "--out", "out", "--self-ensemble").stdout
+
+
+def test_results_within_the_folder_are_no_sources(tmp_path: Path) -> None:
+    for name in ("a.png", "deep/b.npy", "out/a.png", ".hidden/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    asked = asked_files([str(tmp_path)], tmp_path / "out")
+    assert {str(path.relative_to(tmp_path)) for path in asked.targets} == {"a.png", "deep/b.npy"}
+    with pytest.raises(BadInput, match="overwrite"):
+        asked_files([str(tmp_path)], tmp_path)
 
 
 def files(folder: Path) -> set[str]:
