@@ -1,59 +1,143 @@
-"""Verb: denoise pictures of any size. No noise is added; what comes out has the format of what went in."""
+"""Verb: denoise files of pictures, of any size. No noise is added; what comes out has the format of what went in."""
 
 import argparse
+import json
+import shutil
+import sys
+import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-import torch
 from tqdm import tqdm
 
-from launch.denoiser import Denoiser
-from pipeline.atomic import write_whole
-from pipeline.errors import BadInput, run_verb
-from pipeline.picture import Picture, decode, encode, from_unit, to_unit
-from pipeline.sources.listing import list_pictures
+from launch.asked_files import asked_files
+from launch.denoise_stills import Done, denoise_file
+from launch.denoiser import Denoiser, Inference
+from launch.journal import Journal
+from launch.world import World, run_in_world
+from model.tiling import TILE
+from pipeline.errors import DISK_ERRORS, EXIT_BAD_INPUT, BadInput, disk_error, run_verb
+from pipeline.panel import save_png, side_by_side
+from pipeline.stills.kinds import open_stills
 
-MAX_PIXELS = 1 << 30  # a person named this file, so only what cannot be held is refused
-
-
-def denoise_picture(denoiser: Denoiser, picture: Picture) -> Picture:
-    """The picture denoised, in the same bits and channels; its transparency is kept as it is."""
-    denoised = denoiser(torch.from_numpy(to_unit(picture.pixels))).numpy()
-    if len(picture.pixels) == 1:
-        denoised = denoised.mean(axis=0, keepdims=True)
-    pixels = np.ascontiguousarray(from_unit(denoised, picture.bits))
-    return Picture(pixels, picture.alpha, picture.icc_profile)
+PIPE = "-"
 
 
-def outputs(sources: list[Path], out: Path) -> dict[Path, Path]:
-    """Which file goes where. Raises BadInput where two would share a name, or one would overwrite its source."""
-    targets: dict[Path, Path] = {}
-    for file in list_pictures(sources):
-        target = out / file.name
-        if target in targets:
-            got = f"{targets[target]} and {file.path}"
-            raise BadInput("two pictures of one name", target, got, "different names", "denoise them into two folders")
-        if target.resolve() == file.path.resolve():
-            raise BadInput("the output would overwrite the input", file.path, f"--out {out}", "another folder")
-        targets[target] = file.path
-    return {source: target for target, source in targets.items()}
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="n2n denoise", description="Denoise pictures.")
+    parser.add_argument("run", help="folder of a run, or a checkpoint")
+    parser.add_argument("pictures", nargs="+", help="pictures, folders of them, globs, frame_%%04d.png; - for stdin")
+    parser.add_argument("--out", required=True, help="folder for the denoised pictures; - for stdout")
+    parser.add_argument("--self-ensemble", action="store_true", help="the mean over 8 flips and turns; 8 times slower")
+    parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16")
+    parser.add_argument("--tile", type=int, default=TILE, help=f"pixels a side of tiles (default: {TILE})")
+    parser.add_argument("--tile-batch", type=int, default=1, help="tiles computed together (default: 1)")
+    parser.add_argument("--white", type=float, help="sample value of white (default: 255, 65535, or 1.0 of floats)")
+    parser.add_argument("--compare", type=Path, help="folder for pictures: noisy and denoised side by side")
+    parser.add_argument("--again", action="store_true", help="denoise also what an earlier run has finished")
+    options = parser.parse_args(arguments)
+    if options.white is not None and not options.white > 0:
+        raise BadInput("an option is not positive", "the command line", f"--white {options.white:g}", "above 0")
+    if (options.out == PIPE) != (options.pictures == [PIPE]):
+        raise BadInput("half a pipe", "the command line", "stdin or stdout alone", "`n2n denoise RUN - --out -`")
+    return options
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="n2n denoise", description="Denoise pictures.")
-    parser.add_argument("run", help="folder of a run, or a checkpoint")
-    parser.add_argument("pictures", type=Path, nargs="+", help="pictures, or folders of them")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the denoised pictures")
-    options = parser.parse_args(arguments)
-    files = outputs(options.pictures, options.out)
-    denoiser = Denoiser.load(options.run)
-    for source, target in tqdm(files.items(), "denoise", unit="picture", disable=None):
-        picture = decode(source.read_bytes(), source, MAX_PIXELS)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        data = encode(denoise_picture(denoiser, picture), target.suffix)
-        with write_whole(target) as file:
-            file.write(data)
-    print(f"{len(files)} denoised, in {options.out}")
+    options = parse(arguments)
+    if options.out == PIPE:
+        denoise_pipe(options)
+        return
+    failed: list[int] = []
+    run_in_world(lambda world: failed.append(denoise_all(options, world)))
+    if failed[0]:
+        sys.exit(EXIT_BAD_INPUT)
+
+
+def load(options: argparse.Namespace, world: World | None = None) -> Denoiser:
+    inference = Inference(
+        tile=options.tile,
+        batch=options.tile_batch,
+        bfloat16=options.bfloat16,
+        self_ensemble=options.self_ensemble,
+    )
+    return Denoiser.load(options.run, world.device if world else None, inference)
+
+
+def denoise_all(options: argparse.Namespace, world: World) -> int:
+    """Denoise this rank's share of the files. Returns how many failed, on any rank; every failure is told."""
+    asked = asked_files(options.pictures, Path(options.out))
+    denoiser = load(options, world)
+    journal = Journal(Path(options.out), recipe(denoiser, options))
+    mine = list(asked.targets.items())[world.rank :: world.size]
+    finished = [pair for pair in mine if not options.again and journal.holds(*pair)]
+    failed = 0
+    for source, target in tqdm(mine, "denoise", unit="file", disable=None if world.first else True):
+        if (source, target) in finished:
+            continue
+        try:
+            done = denoise_one(denoiser, source, target, options)
+            journal.add(source, target)
+            if done.filled:
+                say(f"note: {source}: {done.filled:,} samples were NaN or infinite and are filled from beside them")
+        except BadInput as error:
+            say(f"error: {error}")
+            failed += 1
+    counts = world.gather((len(mine) - len(finished) - failed, len(finished), failed))
+    new, old, failures = (sum(count) for count in zip(*counts, strict=True))
+    if world.first:
+        words = [f"{new} denoised, in {options.out}"]
+        words += [f"{old} were finished before"] if old else []
+        words += [f"{failures} failed"] if failures else []
+        words += [f"{asked.passed_over} other files passed over"] if asked.passed_over else []
+        print("; ".join(words))
+    return failures
+
+
+def denoise_one(denoiser: Denoiser, source: Path, target: Path, options: argparse.Namespace) -> Done:
+    """Denoise a file. Raises BadInput for all that is the matter with it or with where it goes."""
+    try:
+        done = denoise_file(denoiser, source, target, options.white)
+        if options.compare:
+            views = [("noisy", done.noisy), ("denoised", done.denoised)]
+            place = options.compare / target.relative_to(options.out)
+            save_png(side_by_side(views), place.with_name(place.name + ".png"))
+    except MemoryError as error:
+        raise BadInput("a picture too large for the memory", source, str(error), "less", "cut it first") from error
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise BadInput("the file cannot be written", target, error.strerror or str(error)) from error
+        raise disk_error(error, error.filename or target) from error
+    return done
+
+
+def recipe(denoiser: Denoiser, options: argparse.Namespace) -> str:
+    """Everything that decides what a file becomes."""
+    weights = {name: float(tensor.double().sum()) for name, tensor in denoiser.net.state_dict().items()}
+    inference = asdict(denoiser.inference) | {"tile": 0, "batch": 0}  # neither changes results
+    return json.dumps([weights, inference, options.white])
+
+
+def say(message: str) -> None:
+    tqdm.write(message, file=sys.stderr)
+
+
+def denoise_pipe(options: argparse.Namespace) -> None:
+    """One file from stdin to stdout, of the kind that it is."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "stdin"
+        with open(source, "wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        target = Path(folder) / f"stdout{suffix_of(source)}"
+        denoise_file(load(options), source, target, options.white)
+        with open(target, "rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix of a file's kind, by its content."""
+    stills = open_stills(path)
+    return str(stills.about.get("suffix") or stills.kind.suffixes[0])
 
 
 if __name__ == "__main__":

@@ -1,56 +1,147 @@
 """A trained denoiser, ready to be used: from a run's folder or a checkpoint."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from launch.checkpoint import load_checkpoint, load_latest
 from launch.run_dir import existing_run
-from model.tiling import denoise_tiled
+from launch.weights import read_weights
+from model.ensemble import self_ensemble
+from model.tiling import TILE, Window, denoise_windows, tiles
 from model.unet import UNet, UNetConfig
 from pipeline.corruptions.camera import to_srgb
 from pipeline.corruptions.registry import LAWS
 from pipeline.errors import BadInput
 
 
+@dataclass(frozen=True, kw_only=True)
+class Inference:
+    """How a network is put to use; what comes out differs by rounding alone, but for the ensemble."""
+
+    tile: int = TILE
+    """Pixels a side of the tiles that large pictures are cut into."""
+    batch: int = 1
+    """Tiles that go through the network together."""
+    bfloat16: bool = False
+    """Half the memory, faster on hardware that has it, and about 1e-2 of rounding."""
+    self_ensemble: bool = False
+    """The mean over eight flips and turns, at eight times the time."""
+
+    def __post_init__(self) -> None:
+        if self.tile < 1 or self.batch < 1:
+            got = f"tile {self.tile}, batch {self.batch}"
+            raise BadInput("an impossible way to denoise", "the options", got, "both at least 1")
+
+
 class Denoiser:
     """Noisy pictures in, denoised ones out: `Denoiser.load("runs/first")(noisy)`."""
 
-    def __init__(self, net: UNet, device: torch.device | None = None, *, corruption: str = "gaussian") -> None:
+    def __init__(
+        self,
+        net: UNet,
+        device: torch.device | None = None,
+        *,
+        corruption: str = "gaussian",
+        inference: Inference | None = None,
+    ) -> None:
         """`corruption` names the noise that the network was trained on; behind some it puts out linear light."""
         self.corruption = corruption
         self.linear = LAWS[corruption].linear
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net = net.eval().to(self.device).to(memory_format=torch.channels_last)
+        self.inference = inference or Inference()
+        self.training: dict[str, Any] = {}
+        """What is known of how it was trained: a run's configuration, `images` and `data_sha256`."""
 
     @classmethod
-    def load(cls, run_or_checkpoint: str | Path) -> "Denoiser":
-        """The averaged weights of a run's newest whole checkpoint, or of the checkpoint named.
+    def load(
+        cls, run_or_checkpoint: str | Path, device: torch.device | None = None, inference: Inference | None = None
+    ) -> "Denoiser":
+        """The averaged weights of a run's newest whole checkpoint, of the checkpoint named, or of a safetensors file.
 
         Raises BadInput where there is none, or where its weights are not those of its network.
         """
         path = Path(run_or_checkpoint)
+        if path.suffix == ".safetensors":
+            return cls.from_weights(read_file(path), path, device, inference)
         document = load_latest(existing_run(path)) if path.is_dir() else load_checkpoint(path)
         if document is None:
             raise BadInput("the run has no checkpoint yet", path, "none", "at least one", "train on, or name another")
         net = UNet(UNetConfig(**document["config"]["network"]))
         load_weights(net, document["ema"], path)
-        return cls(net, corruption=document["config"]["corruption"]["name"])
+        denoiser = cls(net, device, corruption=document["config"]["corruption"]["name"], inference=inference)
+        denoiser.training = {
+            **document["config"],
+            "images": document["images"],
+            "data_sha256": document.get("data_sha256"),
+        }
+        return denoiser
 
-    @torch.no_grad()
+    @classmethod
+    def from_weights(
+        cls, data: bytes, where: object, device: torch.device | None = None, inference: Inference | None = None
+    ) -> "Denoiser":
+        """From the bytes of a file that `n2n export --format safetensors` wrote. Raises BadInput for any other."""
+        tensors, about = read_weights(data, where)
+        net = UNet(UNetConfig(**about["network"]))
+        load_weights(net, tensors, where)
+        return cls(net, device, corruption=about["corruption"], inference=inference)
+
+    @property
+    def channels(self) -> int:
+        return self.net.config.in_channels
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """The network's configuration."""
+        return asdict(self.net.config)
+
     def __call__(self, noisy: Tensor) -> Tensor:
         """Denoise (3, H, W) in [0, 1], of any size; the result is on the CPU, encoded as `noisy` is, unclipped.
 
-        A network for grey takes the channels of (3, H, W) one by one.
+        A network for grey takes the channels of (C, H, W) one by one.
         """
-        channels = self.net.enc_conv0.in_channels
-        parts = torch.split(noisy.to(self.device), channels)
-        denoised = torch.cat([denoise_tiled(self.net, part) for part in parts]).cpu()
-        return to_srgb(denoised) if self.linear else denoised
+        height, width = noisy.shape[-2:]
+        result = torch.empty(len(noisy), height, width)
+        for window, core in self.windows(
+            lambda view: view.of(noisy), tiles(height, width, self.inference.tile), (height, width)
+        ):
+            window.of(result).copy_(core)
+        return result
+
+    @torch.no_grad()
+    def windows(
+        self, read: Callable[[Window], Tensor], wanted: Iterator[Window], size: tuple[int, int]
+    ) -> Iterator[tuple[Window, Tensor]]:
+        """Denoise the windows wanted of a picture of `size` (H, W), of which `read` gives any part as (3, h, w).
+
+        For pictures that are never in memory as a whole; they may come in another order.
+        """
+
+        def net(noisy: Tensor) -> Tensor:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.inference.bfloat16):
+                return torch.cat([self.net(part) for part in torch.split(noisy, self.channels, -3)], -3)
+
+        chosen = self_ensemble(net) if self.inference.self_ensemble else net
+        for window, core in denoise_windows(
+            chosen, lambda view: read(view).to(self.device), wanted, size, self.inference.batch
+        ):
+            yield window, to_srgb(core.cpu()) if self.linear else core.cpu()
 
 
-def load_weights(net: UNet, weights: dict[str, Tensor], where: Path) -> None:
+def read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput("the weights cannot be read", path, error.strerror or str(error)) from error
+
+
+def load_weights(net: UNet, weights: dict[str, Tensor], where: object) -> None:
     """Load weights into a network. Raises BadInput naming the first parameter that does not fit."""
     expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     got = {name: tuple(tensor.shape) for name, tensor in weights.items()}

@@ -1,181 +1,154 @@
-"""Verb: PSNR and SSIM of a denoiser on clean pictures under test noise, by the published protocol.
+"""Verb: measure denoisers on clean pictures under test noise, by the published protocol.
 
 Full pictures, noise unclipped and keyed by the picture's name, output rounded to 8 bits, the mean of per-picture
 decibels (reference: the evaluation published with Lehtinen et al. 2018).
 """
 
 import argparse
-import json
-import math
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+import logging
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
-from torch import Tensor
-from tqdm import tqdm
-
+from launch.asked_noise import add_noise_options, asked_corruptions, noise_label
+from launch.baselines import BASELINES, baseline
 from launch.denoiser import Denoiser
-from launch.unbiased import Scenes, scene_errors, scenes_table, summary
-from launch.world import World
-from model.fourier import consistent
-from model.metrics import psnr_db, ssim, to_8_bit
-from pipeline.atomic import write_whole
-from pipeline.corruption import PUBLISHED_TEST, CorruptionConfig
+from launch.evaluation_page import Shown, save_evaluation_page, shown, worst_and_best
+from launch.scoreboard import save_csv, save_json, table
+from launch.scores import Denoise, Evaluation, Score, captioned, measure, share_out
+from launch.shot_scores import evaluate_shots
+from launch.world import World, run_in_world
+from pipeline.corruption import CorruptionConfig
 from pipeline.errors import BadInput, run_verb
 from pipeline.gallery import Gallery
+from pipeline.index import INDEX, load_index
 from pipeline.panel import save_png, side_by_side
+from pipeline.sources.roots import labels
 
-STRENGTHS = {
-    "sigma_255": "gaussian, brown: standard deviation in 8-bit units",
-    "bandwidth_px": "brown: standard deviation of the blur in pixels",
-    "photons": "poisson: expected count at white",
-    "electrons": "camera, camera_text: photo-electrons at white",
-    "read_noise_e": "camera, camera_text: standard deviation of the read noise in electrons",
-    "p": "bernoulli, impulse: share of lost pixels; text, camera_text: of pixels written over",
-    "edge_p": "mri: share of the finest frequencies that are measured",
-}
+Round = tuple[CorruptionConfig, dict[str, Denoise]]
+"""A noise, and the denoisers by name that are measured under it."""
 
 
-@dataclass(frozen=True)
-class Score:
-    """What a denoiser did to one picture."""
-
-    name: str
-    psnr_noisy_db: float
-    psnr_db: float
-    ssim_noisy: float
-    ssim: float
-
-
-def score_picture(
-    denoise: Callable[[Tensor], Tensor], gallery: Gallery, name: str, corruption: CorruptionConfig
-) -> tuple[Score, list[tuple[str, Tensor]]]:
-    """One picture's score, and its noisy, denoised and clean views with their decibels as captions."""
-    clean = gallery.clean(name)
-    noisy, _, measured = gallery.noisy(name, clean, corruption)
-    denoised = denoise(noisy)
-    if measured is not None:  # as in training; a person with a noisy picture alone has none
-        denoised = consistent(denoised, noisy, measured)
-    clean_8, noisy_8, denoised_8 = to_8_bit(clean), to_8_bit(noisy), to_8_bit(denoised)
-    score = Score(
-        name=name,
-        # The noisy input is measured as it is, unclipped: sigma 25 is 20.17 dB exactly.
-        psnr_noisy_db=psnr_db(noisy * 255, clean * 255),
-        psnr_db=psnr_db(denoised_8, clean_8),
-        ssim_noisy=ssim(noisy_8, clean_8),
-        ssim=ssim(denoised_8, clean_8),
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="n2n evaluate", description="Measure denoisers on clean pictures.")
+    parser.add_argument("run", nargs="*", help="folder of a run, or a checkpoint; several are measured side by side")
+    pictures = parser.add_mutually_exclusive_group(required=True)
+    pictures.add_argument("--images", type=Path, help="folder of clean pictures, or a shard set")
+    pictures.add_argument("--data", type=Path, help="shard set, of pictures or of real noisy shots")
+    add_noise_options(parser)
+    parser.add_argument(
+        "--baseline", action="append", default=[], choices=sorted(BASELINES), help="denoiser to compare with"
     )
-    captions = (f"noisy {score.psnr_noisy_db:.2f} dB", f"denoised {score.psnr_db:.2f} dB", "clean")
-    return score, list(zip(captions, (noisy, denoised, clean), strict=True))
-
-
-def evaluate(
-    denoise: Callable[[Tensor], Tensor],
-    gallery: Gallery,
-    corruption: CorruptionConfig,
-    world: World | None = None,
-) -> list[Score]:
-    """Score every picture once, shared out over the ranks; the same list on each, whatever their number."""
-    rank, size = (world.rank, world.size) if world else (0, 1)
-    names = gallery.names[rank::size]
-    mine = [score_picture(denoise, gallery, name, corruption)[0] for name in names]
-    dealt = world.gather(mine) if world else [mine]
-    return [dealt[position % size][position // size] for position in range(len(gallery.names))]
-
-
-def mean_of(scores: Iterable[Score]) -> dict[str, float]:
-    """The mean of per-picture values: decibels are averaged, not errors."""
-    rows = [asdict(score) for score in scores]
-    return {name: fmean(row[name] for row in rows) for name in rows[0] if name != "name"}
-
-
-def table(scores: list[Score]) -> str:
-    """The scores as text, with their mean."""
-    rows = [(score.name, asdict(score)) for score in scores] + [("mean", {"name": "", **mean_of(scores)})]
-    width = max(len(name) for name, _ in rows)
-    lines = [f"{'picture':{width}}  noisy dB  denoised dB  noisy SSIM  denoised SSIM"]
-    for name, row in rows:
-        lines.append(
-            f"{name:{width}}  {row['psnr_noisy_db']:8.2f}  {row['psnr_db']:11.2f}"
-            f"  {row['ssim_noisy']:10.4f}  {row['ssim']:13.4f}"
-        )
-    return "\n".join(lines)
-
-
-def as_json(row: dict[str, Any]) -> dict[str, Any]:
-    """JSON knows no infinity, which equal pictures have."""
-    return {name: None if value == math.inf else value for name, value in row.items()}
-
-
-def save_scores(scores: list[Score], path: Path) -> None:
-    document = {"mean": as_json(mean_of(scores)), "images": [as_json(asdict(score)) for score in scores]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with write_whole(path) as file:
-        file.write(json.dumps(document, indent=1).encode() + b"\n")
-
-
-def asked_corruption(options: argparse.Namespace) -> CorruptionConfig:
-    """The corruption asked for, at the strengths asked for. Raises BadInput where it has none such."""
-    asked = {name: getattr(options, name) for name in STRENGTHS if getattr(options, name) is not None}
-    try:
-        return replace(PUBLISHED_TEST[options.corruption], **asked)
-    except ValueError as error:
-        raise BadInput("the test noise cannot be had", "the command line", str(error)) from error
-
-
-def evaluate_shots(denoiser: Denoiser, options: argparse.Namespace) -> None:
-    """Print, and save where asked, the errors on real shots: the unbiased one, and the true one where it is known."""
-    if options.corruption or options.pictures:
-        raise BadInput("not with --data", "the command line", "--corruption or --pictures", "shots as they are")
-    scenes = Scenes(options.data, options.limit)
-    errors = scene_errors(denoiser, scenes)
-    said = summary(errors, scenes.dependent)
-    print(scenes_table(errors, said, scenes.dependent))
-    if options.json:
-        document = {"mean": said, "scenes": [asdict(error) for error in errors], "dependent": scenes.dependent}
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        with write_whole(options.json) as file:
-            file.write(json.dumps(document, indent=1).encode() + b"\n")
+    parser.add_argument("--limit", type=int, default=0, help="only the first pictures (default: all)")
+    parser.add_argument("--json", type=Path, help="file for the scores")
+    parser.add_argument("--csv", type=Path, help="file for the scores, a line a picture")
+    parser.add_argument("--pictures", type=Path, help="folder for pictures: noisy, denoised and clean side by side")
+    parser.add_argument("--html", type=Path, help="file for a page with the scores and pictures to look into")
+    parser.add_argument(
+        "--html-pictures", type=int, default=12, help="pictures of each noise on the page (default: 12)"
+    )
+    options = parser.parse_args(arguments)
+    for name in ("limit", "html_pictures"):
+        if getattr(options, name) < 0:
+            got = f"--{name.replace('_', '-')} {getattr(options, name)}"
+            raise BadInput("an option is negative", "the command line", got, "at least 0")
+    if not options.run and not options.baseline:
+        raise BadInput("nothing to measure", "the command line", "no run and no --baseline", "at least one of them")
+    if options.data and not (options.data / INDEX).exists():
+        raise BadInput("not a finished shard set", options.data, f"no {INDEX}", "a set written by `n2n shard`")
+    return options
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="n2n evaluate", description="Measure a denoiser on clean pictures.")
-    parser.add_argument("run", help="folder of a run, or a checkpoint")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--data", type=Path, help="set of real noisy shots: errors without a clean picture")
-    what.add_argument("--images", type=Path, help="folder of clean pictures, or a shard set")
-    parser.add_argument("--corruption", choices=sorted(PUBLISHED_TEST), help="test noise (default: the run's own)")
-    for option, meaning in STRENGTHS.items():
-        parser.add_argument(f"--{option.replace('_', '-')}", type=float, help=f"{meaning} (default: as published)")
-    parser.add_argument("--limit", type=int, default=0, help="only the first pictures (default: all)")
-    parser.add_argument("--json", type=Path, help="file for the scores")
-    parser.add_argument("--pictures", type=Path, help="folder for pictures: noisy, denoised and clean side by side")
-    options = parser.parse_args(arguments)
-    if options.limit < 0:
-        raise BadInput("an option is negative", "the command line", f"--limit {options.limit}", "at least 0")
-    denoiser = Denoiser.load(options.run)
-    if options.data:
-        evaluate_shots(denoiser, options)
+    run_in_world(lambda world: evaluate_all(parse(arguments), world))
+
+
+def evaluate_all(options: argparse.Namespace, world: World) -> None:
+    logging.basicConfig(level=logging.WARNING if world.first else logging.ERROR, format="%(message)s", force=True)
+    if options.data and load_index(options.data).members_sha256:
+        evaluate_shots(options, world)
         return
-    options.corruption = options.corruption or denoiser.corruption
-    if options.corruption == "none":
+    rounds = load_rounds(options, world)
+    gallery = Gallery(options.data or options.images, options.limit)
+    evaluations: list[Evaluation] = []
+    pictures: list[Shown] = []
+    for corruption, denoisers in rounds:
+        noise = noise_label(corruption)
+        folder = options.pictures
+        if folder and len(rounds) > 1:
+            folder = folder / noise.replace(" ", "_")
+        rows = measure_gallery(denoisers, gallery, corruption, folder, world)
+        evaluations += [Evaluation(label, noise, [row[label] for row in rows]) for label in denoisers]
+        if options.html:
+            first = next(iter(denoisers))
+            chosen = worst_and_best([row[first] for row in rows], options.html_pictures)
+            pictures += show_pictures(denoisers, gallery, corruption, chosen, world)
+    if world.first:
+        give_out(evaluations, pictures, options)
+
+
+def load_rounds(options: argparse.Namespace, world: World) -> list[Round]:
+    """Each noise with its denoisers: all of them under what was asked for, or each under the noise of its training."""
+    paths = [Path(run) for run in options.run]
+    loaded = {label: Denoiser.load(path, world.device) for label, path in zip(run_labels(paths), paths, strict=True)}
+    own = list(dict.fromkeys(denoiser.corruption for denoiser in loaded.values())) or ["gaussian"]
+    if "none" in own and not options.corruption:
         todo = "name a --corruption, or --data with a set of real shots"
         raise BadInput("no noise to test with", "the command line", "a run on real shots", "a corruption", todo)
-    corruption = asked_corruption(options)
-    gallery = Gallery(options.images, options.limit)
-    scores = []
-    for name in tqdm(gallery.names, "evaluate", unit="picture", disable=None):
-        score, views = score_picture(denoiser, gallery, name, corruption)
-        scores.append(score)
-        if options.pictures:
-            save_png(side_by_side(views), (options.pictures / name).with_suffix(".png"))
-    print(table(scores))
+    rounds: list[Round] = []
+    for corruption in asked_corruptions(options, options.corruption or own):
+        denoisers: dict[str, Denoise] = {
+            label: denoiser
+            for label, denoiser in loaded.items()
+            if options.corruption or denoiser.corruption == corruption.name
+        }
+        denoisers |= {name: baseline(name, corruption) for name in dict.fromkeys(options.baseline)}
+        rounds.append((corruption, denoisers))
+    return rounds
+
+
+def run_labels(paths: list[Path]) -> list[str]:
+    """What each is called: its name, or as much of its path as tells it from the others."""
+    repeated = {path for path in paths if paths.count(path) > 1}
+    if repeated:
+        raise BadInput("a denoiser is given twice", ", ".join(map(str, repeated)), wanted="every one once")
+    return labels([*paths]) if len(paths) > 1 else [path.resolve().name for path in paths]
+
+
+def measure_gallery(
+    denoisers: dict[str, Denoise], gallery: Gallery, corruption: CorruptionConfig, folder: Path | None, world: World
+) -> list[dict[str, Score]]:
+    """The scores of every picture, by denoiser; the pictures themselves side by side where there is a folder."""
+
+    def work(name: str) -> dict[str, Score]:
+        scores, views = measure(denoisers, gallery, name, corruption)
+        if folder:
+            save_png(side_by_side(captioned(views)), (folder / name).with_suffix(".png"))
+        return scores
+
+    return share_out(gallery.names, work, world)
+
+
+def show_pictures(
+    denoisers: dict[str, Denoise], gallery: Gallery, corruption: CorruptionConfig, names: list[str], world: World
+) -> list[Shown]:
+    """The views of some pictures, made anew: which they are is known only when all have been measured."""
+
+    def work(name: str) -> Shown:
+        return shown(name, noise_label(corruption), measure(denoisers, gallery, name, corruption)[1])
+
+    return share_out(names, work, world)
+
+
+def give_out(evaluations: list[Evaluation], pictures: list[Shown], options: argparse.Namespace) -> None:
+    print(table(evaluations))
     if options.json:
-        save_scores(scores, options.json)
+        save_json(evaluations, options.json)
+    if options.csv:
+        save_csv(evaluations, options.csv)
+    if options.html:
+        save_evaluation_page(evaluations, pictures, str(options.data or options.images), options.html)
+        print(f"page: {options.html}")
     if options.pictures:
-        print(f"side by side: {(options.pictures / scores[0].name).with_suffix('.png')}")
+        print(f"side by side: {options.pictures}")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from launch.config import RunConfig
-from launch.evaluate import evaluate, mean_of, score_picture
 from launch.report import Report
+from launch.scores import captioned, evaluate, mean_of, measure
 from launch.state import TrainState
 from launch.unbiased import Scenes, refusal, scene_errors, summary
 from model.tiling import denoise_tiled
@@ -73,11 +73,11 @@ def validate_pictures(
     scores = mean_of(evaluate(denoise, gallery, corruption, state.world))
     report.metrics(state.images, {f"val/{name}": value for name, value in scores.items()})
     if state.world.first:
-        _, views = score_picture(denoise, gallery, gallery.names[0], corruption)
-        report.picture(state.images, "val/picture", side_by_side(views))
+        _, views = measure({"denoised": denoise}, gallery, gallery.names[0], corruption)
+        report.picture(state.images, "val/picture", side_by_side(captioned(views)))
         log.info(
             "%9d images  validation: noisy %.2f dB, denoised %.2f dB, SSIM %.4f",
-            *(state.images, scores["psnr_noisy_db"], scores["psnr_db"], scores["ssim"]),
+            *(state.images, scores["psnr_noisy_srgb_db"], scores["psnr_srgb8_db"], scores["ssim_srgb8"]),
         )
 
 

@@ -9,11 +9,9 @@ def reflect_index(size: int, padded: int, device: torch.device | None = None) ->
 
     3 to 8: 0 1 2 1 0 1 2 1. A single pixel is repeated.
     """
-    position = torch.arange(padded, device=device)
-    if size == 1:
-        return torch.zeros_like(position)
-    period = 2 * (size - 1)
-    position = position % period
+    # A tensor, as sizes are symbols where a network is exported, and ONNX has no remainder by a symbol.
+    period = torch.full((1,), torch.sym_max(2 * (size - 1), 1), dtype=torch.int64, device=device)
+    position = torch.arange(padded, device=device).remainder(period)
     return torch.minimum(position, period - position)
 
 

@@ -1,37 +1,85 @@
 """Pictures larger than memory: cut into tiles with enough context that no seam can be told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from model.padding import pad_to_multiple
 from model.unet import CONTEXT, MULTIPLE
 
 TILE = 1024  # pixels a side, before context: about 2 GB for the U-Net in float32
 
 
-@torch.no_grad()
-def denoise_tiled(net: Callable[[Tensor], Tensor], noisy: Tensor, tile: int = TILE) -> Tensor:
-    """Denoise (C, H, W) of any size in bounded memory; equal to net(noisy) up to rounding.
+class Window(NamedTuple):
+    """Rows and columns of a picture, as [top, bottom) and [left, right)."""
 
-    Each tile is read with CONTEXT pixels around it, which is as far as the network sees, and at a multiple of its
-    poolings; so a tile's pixels are those of the whole picture and nothing is blended.
-    """
-    height, width = noisy.shape[-2:]
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def around(self, height: int, width: int) -> "Window":
+        """The same with CONTEXT on every side, as far as the picture goes."""
+        return Window(
+            max(0, self.top - CONTEXT),
+            min(height, self.bottom + CONTEXT),
+            max(0, self.left - CONTEXT),
+            min(width, self.right + CONTEXT),
+        )
+
+    def of(self, picture: Tensor) -> Tensor:
+        return picture[..., self.top : self.bottom, self.left : self.right]
+
+
+def tiles(height: int, width: int, tile: int = TILE) -> Iterator[Window]:
+    """The picture in tiles, row by row; their corners are at multiples of the network's poolings."""
     step = max(MULTIPLE, tile // MULTIPLE * MULTIPLE)
-    if height <= step and width <= step:
-        return net(noisy[None])[0]
-    padded = pad_to_multiple(noisy, MULTIPLE)  # so that the last tiles end where the whole picture would
-    rows, columns = padded.shape[-2:]
+    for top in range(0, height, step):
+        for left in range(0, width, step):
+            yield Window(top, min(height, top + step), left, min(width, left + step))
+
+
+@torch.no_grad()
+def denoise_windows(
+    net: Callable[[Tensor], Tensor],
+    read: Callable[[Window], Tensor],
+    windows: Iterator[Window],
+    size: tuple[int, int],
+    batch: int = 1,
+) -> Iterator[tuple[Window, Tensor]]:
+    """Denoise a picture window by window: what `read` gives of it as (C, h, w), on the network's device.
+
+    Each window is read with CONTEXT pixels around it, which is as far as the network sees; so its pixels are those of
+    the whole picture up to rounding, and nothing is blended. Up to `batch` windows of one size go through together,
+    so they may come out of order.
+    """
+    waiting: dict[tuple[int, ...], list[tuple[Window, Window, Tensor]]] = {}
+
+    def flush(shape: tuple[int, ...]) -> Iterator[tuple[Window, Tensor]]:
+        group = waiting.pop(shape)
+        for (window, view, _), denoised in zip(group, net(torch.stack([part for _, _, part in group])), strict=True):
+            top, left = window.top - view.top, window.left - view.left
+            yield window, denoised[:, top : top + window.bottom - window.top, left : left + window.right - window.left]
+
+    for window in windows:
+        view = window.around(*size)
+        part = read(view)
+        waiting.setdefault(part.shape, []).append((window, view, part))
+        if len(waiting[part.shape]) == batch:
+            yield from flush(part.shape)
+    for shape in list(waiting):
+        yield from flush(shape)
+
+
+def denoise_tiled(net: Callable[[Tensor], Tensor], noisy: Tensor, tile: int = TILE, batch: int = 1) -> Tensor:
+    """Denoise (C, H, W) of any size, `batch` tiles at a time; equal to net(noisy) up to rounding."""
+    height, width = noisy.shape[-2:]
     result: Tensor | None = None
-    for top in range(0, rows, step):
-        for left in range(0, columns, step):
-            y, x = max(0, top - CONTEXT), max(0, left - CONTEXT)
-            view = padded[:, y : min(rows, top + step + CONTEXT), x : min(columns, left + step + CONTEXT)]
-            core = net(view[None])[0, :, top - y : top - y + step, left - x : left - x + step]
-            if result is None:
-                result = core.new_empty(core.shape[0], rows, columns)
-            result[:, top : top + step, left : left + step] = core
+    windows = tiles(height, width, tile)
+    for window, core in denoise_windows(net, lambda view: view.of(noisy), windows, (height, width), batch):
+        if result is None:
+            result = core.new_empty(core.shape[0], height, width)
+        window.of(result).copy_(core)
     assert result is not None  # there is at least one tile
-    return result[:, :height, :width]
+    return result

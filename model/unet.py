@@ -33,7 +33,7 @@ class UNet(nn.Module):
 
     def __init__(self, config: UNetConfig | None = None) -> None:
         super().__init__()
-        config = config or UNetConfig()
+        self.config = config = config or UNetConfig()
         n, m = config.in_channels, config.out_channels
         self.enc_conv0 = conv(n, 48)
         self.enc_conv1 = conv(48, 48)
@@ -56,8 +56,12 @@ class UNet(nn.Module):
 
     def forward(self, noisy: Tensor) -> Tensor:
         height, width = noisy.shape[-2:]
+        return self.of_whole_cells(pad_to_multiple(noisy, MULTIPLE))[..., :height, :width]
+
+    def of_whole_cells(self, noisy: Tensor) -> Tensor:
+        """The network itself, on H and W that are multiples of MULTIPLE."""
         # Centring: the published network saw [-0.5, 0.5]; users of this one never need to know.
-        x0 = pad_to_multiple(noisy, MULTIPLE) - 0.5
+        x0 = noisy - 0.5
 
         x = act(self.enc_conv0(x0))
         x1 = pool(act(self.enc_conv1(x)))
@@ -80,7 +84,7 @@ class UNet(nn.Module):
         x = self.dec_conv1c(x)
 
         # Back in float32 before 0.5 is added: bfloat16 would keep 8 bits of the sum.
-        return x[..., :height, :width].float() + 0.5
+        return x.float() + 0.5
 
 
 def conv(inputs: int, outputs: int, gain: float = math.sqrt(2.0)) -> nn.Conv2d:

@@ -90,7 +90,12 @@ class CorruptionConfig:
         return replace(self, **tests)  # type: ignore[arg-type]  # the names are those of fields of float
 
 
-PUBLISHED_TEST = {name: CorruptionConfig(name=name).at_test_strength() for name in LAWS}  # type: ignore[arg-type]
+# None is nothing to be tested under.
+PUBLISHED_TEST = {
+    name: CorruptionConfig(name=name).at_test_strength()  # type: ignore[arg-type]
+    for name in LAWS
+    if name != "none"
+}
 
 
 def draw_strengths(config: CorruptionConfig, generators: Generators) -> Strengths:

@@ -1,13 +1,7 @@
-"""A set as one page for a browser: totals, statistics, histograms, pictures, what was left out, checksums.
-
-One file that opens anywhere and asks for nothing: style and pictures are inside, there is no script, and the page's
-own policy forbids the browser to load anything. Every name from outside is escaped. It is XML, too.
-"""
+"""A set as one page for a browser: totals, statistics, histograms, pictures, what was left out, checksums."""
 
 import base64
 import json
-from collections.abc import Iterable
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,42 +11,18 @@ from pipeline.atomic import write_whole
 from pipeline.chart import bars, curves
 from pipeline.contact_sheet import Thumbnail, thumbnails
 from pipeline.errors import BadInput
-from pipeline.index import Index, LeftOut, printable
+from pipeline.index import Index, LeftOut
+from pipeline.markup import cards, page, row, section, table, text
 from pipeline.reader import ShardSet
 from pipeline.sharding.statistics import CHANNELS, counted_levels
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 MARKS = ("min", "p5", "median", "p95", "max")
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #1c2024; --dim: #646c75; --line: #e2e5e9; --back: #f6f7f9; --card: #fff;
-  --mark: #3b6fd4; --red: #d64545; --green: #2f9e52; --blue: #3b6fd4; --bad: #b3541e }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e7eb; --dim: #98a1ab; --line: #30363d; --back: #14171a;
-  --card: #1d2125; --mark: #7aa5f5; --red: #ff7b72; --green: #56d37c; --blue: #7aa5f5; --bad: #f0a06a } }
-* { box-sizing: border-box }
-body { margin: 0; background: var(--back); color: var(--ink); font: 15px/1.5 system-ui, sans-serif }
-main { max-width: 1180px; margin: 0 auto; padding: 28px 16px 64px }
-h1 { font-size: 26px; line-height: 1.25; margin: 0; overflow-wrap: anywhere }
-h2 { font-size: 18px; margin: 36px 0 12px }
-p { margin: 4px 0; color: var(--dim) }
-code, td.sum { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere }
-.totals, .charts, .sheet, .pairs { display: grid; gap: 12px }
-.totals { grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); margin-top: 20px }
+.charts, .sheet, .pairs { display: grid; gap: 12px }
 .charts { grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)) }  /* two by two */
 .pairs { grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr)); align-items: start }
 .sheet { grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)) }
-.card, figure { background: var(--card); border: 1px solid var(--line); border-radius: 8px; margin: 0 }
-.totals .card { padding: 12px 16px }
-.totals b { display: block; font-size: 22px; font-variant-numeric: tabular-nums }
-.totals span, figcaption span, .axis { color: var(--dim); font-size: 13px }
-.scroll { overflow: auto; max-height: 420px }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
-th, td { padding: 7px 14px; text-align: right; border-top: 1px solid var(--line); vertical-align: top }
-tr:first-child > * { border-top: 0 }
-th { font-weight: 600; color: var(--dim); white-space: nowrap }
-th:first-child, .text, .sum { text-align: left }
-td.text { overflow-wrap: anywhere; min-width: 150px }
-td.sum { min-width: 150px }
 td.kind { color: var(--bad); white-space: nowrap; min-width: 0 }
 figure { padding: 12px 14px }
 figcaption, .axis { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 12px }
@@ -67,8 +37,7 @@ path { fill-opacity: .16; stroke-width: 1.5; vector-effect: non-scaling-stroke }
 .size { white-space: nowrap; float: right }
 .sheet code { font-size: 12px }
 .sheet figcaption { display: block; font-size: 12px; margin-top: 6px; line-height: 1.4; overflow-wrap: anywhere }
-@media (max-width: 600px) { main { padding: 20px 12px 48px } .totals { grid-template-columns: 1fr 1fr }
-  th, td { padding: 6px 7px; font-size: 13px } td.text, td.sum { min-width: 84px } .sheet { gap: 8px } }
+@media (max-width: 600px) { .sheet { gap: 8px } }
 """
 
 
@@ -76,18 +45,18 @@ def save_page(folder: Path, path: Path, samples: int) -> None:
     """Write the page of a set with its first `samples` pictures. Raises BadInput where the set is damaged."""
     if samples < 0:
         raise BadInput("--samples is too small", "the command line", str(samples), "at least 0")
-    page = document(ShardSet(folder), samples)
+    content = document(ShardSet(folder), samples)
     path.parent.mkdir(parents=True, exist_ok=True)
     with write_whole(path) as file:
-        file.write(page.encode())
+        file.write(content.encode())
 
 
 def document(shards: ShardSet, samples: int) -> str:
     pictures = list(thumbnails(shards, samples))
     index = shards.index
-    title = text(shards.folder.resolve().name)
+    title = shards.folder.resolve().name
     parts = [
-        f"<h1>{title}</h1><p><code>{text(shards.folder)}</code></p>",
+        f"<h1>{text(title)}</h1><p><code>{text(shards.folder)}</code></p>",
         totals(index),
         section("Statistics", statistics(index.statistics)),
         section("Histograms", histograms(shards)),
@@ -96,29 +65,7 @@ def document(shards: ShardSet, samples: int) -> str:
         section("How it was made", made(index)),
         section(f"Shards: {len(index.shards):,}", shard_table(index)),
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"/>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
-        f"<title>{title}</title><style>{STYLE}</style></head>\n<body><main>{''.join(parts)}</main></body></html>\n"
-    )
-
-
-def text(value: object) -> str:
-    return escape(printable(str(value)))
-
-
-def section(title: str, body: str) -> str:
-    return f"<section><h2>{text(title)}</h2>{body}</section>\n"
-
-
-def table(rows: Iterable[str]) -> str:
-    return f'<div class="card scroll"><table>{"".join(f"<tr>{row}</tr>" for row in rows)}</table></div>'
-
-
-def row(name: object, values: Iterable[object], kind: str = "") -> str:
-    style = f' class="{kind}"' if kind else ""
-    return f"<th>{text(name)}</th>" + "".join(f"<td{style}>{text(value)}</td>" for value in values)
+    return page(title, "".join(parts), STYLE)
 
 
 def totals(index: Index) -> str:
@@ -130,8 +77,7 @@ def totals(index: Index) -> str:
         (f"{stored / 1e6:,.1f}", "megabytes"),
         (f"{len(index.left_out):,}", "left out"),
     ]
-    cards = "".join(f'<div class="card"><b>{value}</b><span>{name}</span></div>' for value, name in facts)
-    return f'<div class="totals">{cards}</div>\n'
+    return cards(facts)
 
 
 def statistics(facts: dict[str, Any]) -> str:

@@ -159,15 +159,20 @@ def from_unit(unit: NDArray[np.float32], bits: int) -> Pixels:
     return np.clip(np.floor(unit * peak + 0.5), 0, peak).astype(np.uint8 if bits == 8 else np.uint16)
 
 
-def encode(picture: Picture, suffix: str) -> bytes:
-    """Encode as the format of a file suffix. 16 bits go into PNG and TIFF; other formats hold 8."""
+def encode(picture: Picture, suffix: str, exif: bytes | None = None) -> bytes:
+    """Encode as the format of a file suffix. 16 bits go into PNG and TIFF; other formats hold 8.
+
+    EXIF, from its TIFF header or the mark before it on, is written into JPEG, PNG and WebP.
+    """
     suffix = suffix.lower()
     parts = [picture.pixels] if picture.alpha is None else [picture.pixels, picture.alpha]
     samples = np.concatenate(parts).transpose(1, 2, 0)
     if picture.bits == 16:
-        return _encode_16_bit(samples, suffix, picture.icc_profile)
+        return _encode_16_bit(samples, suffix, picture.icc_profile, exif)
     image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
     options: dict[str, Any] = {"icc_profile": picture.icc_profile} if picture.icc_profile else {}
+    if exif and suffix in (".jpg", ".jpeg", ".png", ".webp"):
+        options["exif"] = exif
     if suffix in (".jpg", ".jpeg"):
         options |= {"quality": JPEG_QUALITY, "subsampling": 0}
     if suffix == ".webp":
@@ -177,7 +182,7 @@ def encode(picture: Picture, suffix: str) -> bytes:
     return file.getvalue()
 
 
-def _encode_16_bit(samples: Pixels, suffix: str, icc_profile: bytes | None) -> bytes:
+def _encode_16_bit(samples: Pixels, suffix: str, icc_profile: bytes | None, exif: bytes | None) -> bytes:
     channels = samples.shape[2]
     samples = np.ascontiguousarray(samples[..., 0] if channels == 1 else samples)
     if suffix in (".tif", ".tiff"):
@@ -194,13 +199,14 @@ def _encode_16_bit(samples: Pixels, suffix: str, icc_profile: bytes | None) -> b
         return file.getvalue()
     if suffix == ".png":
         data = bytes(imagecodecs.png_encode(samples))
-        return data if icc_profile is None else _with_profile(data, icc_profile)
+        if exif:
+            data = _with_chunk(data, b"eXIf" + exif.removeprefix(b"Exif\0\0"))
+        return _with_chunk(data, b"iCCPicc\0\0" + zlib.compress(icc_profile)) if icc_profile else data
     raise ValueError(f"{suffix} cannot hold 16 bits")
 
 
-def _with_profile(png: bytes, icc_profile: bytes) -> bytes:
-    """A PNG with a colour profile put in after its header chunk (ISO 15948, iCCP)."""
-    kind_and_body = b"iCCPicc\0\0" + zlib.compress(icc_profile)
+def _with_chunk(png: bytes, kind_and_body: bytes) -> bytes:
+    """A PNG with a chunk put in after its header chunk (ISO 15948; iCCP and eXIf may stand there)."""
     chunk = struct.pack(">I", len(kind_and_body) - 4) + kind_and_body + struct.pack(">I", zlib.crc32(kind_and_body))
     after_header = 8 + 25  # signature; length, kind, 13 bytes and checksum of IHDR
     return png[:after_header] + chunk + png[after_header:]

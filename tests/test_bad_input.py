@@ -1,5 +1,6 @@
 """Every fault of the input that a user can meet: one message, exit code 2, nothing half-made under a final name."""
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -14,7 +15,10 @@ import torch
 from PIL import Image
 
 from launch.checkpoint import load_checkpoint
+from launch.denoise import denoise_one
+from launch.denoiser import Denoiser
 from model.unet import UNet, UNetConfig
+from pipeline.errors import BadInput
 
 
 def refused(done: "subprocess.CompletedProcess[str]", *told: str) -> None:
@@ -234,6 +238,37 @@ def test_a_disk_that_fills_while_training(run_verb: Any, tiny: tuple[str, ...], 
     done = run_verb("launch.train", "--run", small_disk / "run", *tiny)
     refused(done, "the disk refused", "checkpoints")
     assert not any(name.endswith((".pt", ".partial")) for name in names(small_disk))
+
+
+def test_a_disk_that_fills_while_denoising(run_verb: Any, trained: Path, tmp_path: Path, small_disk: Path) -> None:
+    """Of arrays, which are written through a map, and pictures: what fits is there, whole; the rest is told."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(0, 256, (60, 200, 3), dtype=np.uint8)
+        np.save(folder / f"{number:02d}.npy", pixels)
+        Image.fromarray(pixels).save(folder / f"{number:02d}.bmp")
+    done = run_verb("launch.denoise", trained, "in", "--out", small_disk / "out")
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("the disk refused") > 12
+    left = names(small_disk) - {"out/.n2n-denoise.jsonl"}
+    assert left
+    assert {(small_disk / name).stat().st_size for name in left} <= {36_128, 36_054}
+
+
+def test_what_may_not_be_read_or_written(commoner: Path) -> None:
+    denoiser = Denoiser(UNet(), torch.device("cpu"))
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (9, 9)).save(commoner / name)
+    (commoner / "a.png").chmod(0)
+    (commoner / "locked").mkdir(mode=0o500)
+    with pytest.raises(BadInput, match="cannot be read"):
+        denoise_one(denoiser, commoner / "a.png", commoner / "out" / "a.png", argparse.Namespace(white=None))
+    with pytest.raises(BadInput, match="the disk refused"):
+        denoise_one(denoiser, commoner / "b.png", commoner / "locked" / "b.png", argparse.Namespace(white=None))
+    with pytest.raises(BadInput, match="the disk refused"):
+        denoise_one(denoiser, commoner / "b.png", commoner / "locked" / "x" / "b.png", argparse.Namespace(white=None))
 
 
 def test_a_file_size_limit_is_told_as_a_full_disk(

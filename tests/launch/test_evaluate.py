@@ -1,6 +1,9 @@
 """Evaluation by the published protocol, from the command line."""
 
+import csv
 import json
+import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from launch.evaluate import Score, mean_of
+from launch.scores import Score, interval_of, mean_of
 from model.metrics import psnr_db
 
 
@@ -20,8 +23,8 @@ def test_scores_of_a_run(run_verb: Any, trained: Path, pictures: Path, tmp_path:
     document = json.loads((out / "s.json").read_text())
     names = [image["name"] for image in document["images"]]
     assert names == sorted(str(path.relative_to(pictures)) for path in pictures.rglob("*.*"))
-    assert {"psnr_noisy_db", "psnr_db", "ssim"} <= document["mean"].keys()
-    assert document["mean"]["psnr_noisy_db"] == pytest.approx(20.17, abs=0.1)
+    assert {"psnr_noisy_srgb_db", "psnr_srgb8_db", "ssim_srgb8"} <= document["mean"].keys()
+    assert document["mean"]["psnr_noisy_srgb_db"] == pytest.approx(20.17, abs=0.1)
     with Image.open((out / "side" / names[0]).with_suffix(".png")) as side:
         assert side.width > 3 * 48
     assert "mean" in done.stdout
@@ -41,12 +44,12 @@ def test_a_checkpoint_and_a_shard_set_are_named_as_well(
     checkpoint = trained / "checkpoints" / "000000000024.pt"
     done = run_verb("launch.evaluate", checkpoint, "--images", shards, "--limit", 3, "--sigma-255", 10)
     assert done.returncode == 0, done.stderr
-    assert "28.1" in done.stdout.splitlines()[-1], "sigma 10 is 28.13 dB"
+    assert "28.1" in next(line for line in done.stdout.splitlines() if line.startswith("mean")), "sigma 10 is 28.13 dB"
 
 
 def test_decibels_are_averaged_not_errors() -> None:
     scores = [Score("a", 20.0, 30.0, 0.5, 0.8), Score("b", 20.0, 40.0, 0.5, 0.9)]
-    assert mean_of(scores)["psnr_db"] == 35
+    assert mean_of(scores)["psnr_srgb8_db"] == 35
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,8 @@ def test_decibels_are_averaged_not_errors() -> None:
     [
         (["--images", "none"], "no such source"),
         (["--images", ".", "--sigma-255", "-1"], "sigma_255"),
+        (["--images", ".", "--corruption", "gausian"], "no such corruption"),
+        (["--data", "."], "not a finished shard set"),
     ],
 )
 def test_bad_options_are_told(run_verb: Any, trained: Path, options: list[str], told: str) -> None:
@@ -80,3 +85,90 @@ def test_the_run_s_own_noise_is_the_default(
     asked = ("--corruption", "bernoulli", "--json", "asked.json")
     run_verb("launch.evaluate", tmp_path / "run", "--images", pictures, "--limit", 1, *asked)
     assert (tmp_path / "own.json").read_bytes() == (tmp_path / "asked.json").read_bytes()
+
+
+def two_runs(trained: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """The trained run, and its first checkpoint as a denoiser of its own."""
+    return trained, Path(shutil.copy(sorted((trained / "checkpoints").glob("*.pt"))[0], tmp_path / "early.pt"))
+
+
+def test_several_denoisers_and_noises_in_one_call(run_verb: Any, trained: Path, pictures: Path, tmp_path: Path) -> None:
+    runs = two_runs(trained, tmp_path)
+    noises = ("--corruption", "gaussian:sigma_255=50", "--corruption", "poisson")
+    done = run_verb(
+        "launch.evaluate", *runs, "--images", pictures, "--limit", 3, *noises, "--json", "s.json", "--csv", "s.csv"
+    )
+    assert done.returncode == 0, done.stderr
+    evaluations = json.loads((tmp_path / "s.json").read_text())["evaluations"]
+    assert [(e["denoiser"], e["noise"]) for e in evaluations] == [
+        (label, noise) for noise in ("gaussian sigma_255=50", "poisson photons=30") for label in ("trained", "early.pt")
+    ]
+    # The two see the same noisy pictures, and one of them alone gives the numbers that it gives in company.
+    assert evaluations[0]["mean"]["psnr_noisy_srgb_db"] == evaluations[1]["mean"]["psnr_noisy_srgb_db"]
+    assert evaluations[0]["images"] != evaluations[1]["images"]
+    alone = ("--images", pictures, "--limit", 3, "--corruption", "poisson", "--json", "alone.json")
+    assert run_verb("launch.evaluate", runs[1], *alone).returncode == 0
+    assert json.loads((tmp_path / "alone.json").read_text())["images"] == evaluations[3]["images"]
+    with open(tmp_path / "s.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 12
+    assert float(rows[3]["psnr_srgb8_db"]) == evaluations[1]["images"][0]["psnr_srgb8_db"]
+    assert len(done.stdout.splitlines()) == 5, "a line each, and a heading"
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_share_the_pictures_and_change_nothing(
+    run_verb: Any, trained: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ranks: int
+) -> None:
+    """Bit for bit at equal threads a rank; the convolutions of other numbers of threads differ in their last bits."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    options = ("--images", pictures, "--limit", 5, "--corruption", "gaussian", "--corruption", "text")
+    for number in (0, ranks):
+        names = ("--json", f"{number}.json", "--csv", f"{number}.csv", "--pictures", f"side{number}")
+        names += ("--html", f"{number}.html", "--html-pictures", 2)
+        done = run_verb("launch.evaluate", trained, *options, *names, ranks=number)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("denoiser") == 1, "rank 0 alone talks"
+    for suffix in ("json", "csv", "html"):
+        assert (tmp_path / f"0.{suffix}").read_bytes() == (tmp_path / f"{ranks}.{suffix}").read_bytes()
+    assert folder_bytes(tmp_path / "side0") == folder_bytes(tmp_path / f"side{ranks}")
+
+
+def folder_bytes(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.png")}
+
+
+def test_one_message_from_all_ranks(run_verb: Any, trained: Path, pictures: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(pictures, tmp_path / "in"))
+    (folder / "class0" / "a.png").write_bytes(b"no picture")
+    done = run_verb("launch.evaluate", trained, "--images", folder, ranks=2)
+    assert done.returncode != 0
+    assert done.stderr.count("error: ") == 1, done.stderr
+    assert "not a readable picture" in done.stderr
+
+
+def test_the_interval_is_student_s() -> None:
+    """Of 1, 2, 3, 4: standard deviation 1.29099, t(3) = 3.18245, so 2.05426. No interval of one, or of infinity."""
+    scores = [Score("", 20.0, float(n), 0.5, 0.5) for n in (1, 2, 3, 4)]
+    assert interval_of(scores)["psnr_srgb8_db"] == pytest.approx(2.054260, abs=1e-5)
+    assert not interval_of(scores[:1])
+    assert "psnr_srgb8_db" not in interval_of([*scores, Score("", 20.0, math.inf, 0.5, 1.0)])
+
+
+def test_baselines_stand_in_the_same_table(run_verb: Any, trained: Path, pictures: Path, tmp_path: Path) -> None:
+    pytest.importorskip("skimage")
+    options = ("--limit", 2, "--corruption", "gaussian", "--corruption", "poisson", "--json", "s.json")
+    done = run_verb("launch.evaluate", trained, "--images", pictures, "--baseline", "nlm", *options)
+    assert done.returncode == 0, done.stderr
+    evaluations = json.loads((tmp_path / "s.json").read_text())["evaluations"]
+    assert [e["denoiser"] for e in evaluations] == ["trained", "nlm"] * 2
+    assert evaluations[1]["mean"]["psnr_srgb8_db"] > evaluations[1]["mean"]["psnr_noisy_srgb_db"] + 2
+    # A baseline needs no run beside it.
+    alone = run_verb("launch.evaluate", "--images", pictures, "--baseline", "nlm", "--limit", 1)
+    assert alone.returncode == 0, alone.stderr
+
+
+def test_nothing_to_measure_is_told(run_verb: Any, pictures: Path) -> None:
+    done = run_verb("launch.evaluate", "--images", pictures)
+    assert done.returncode == 2
+    assert "nothing to measure" in done.stderr

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from launch.asked_noise import STRENGTHS, asked_corruptions, noise_label
 from launch.config import parse_config
-from launch.evaluate import STRENGTHS, asked_corruption, main, score_picture
+from launch.evaluate import main
+from launch.scores import measure
 from model.metrics import psnr_db
 from pipeline.corruption import PUBLISHED_TEST, CorruptionConfig, corrupt
 from pipeline.errors import BadInput
@@ -31,13 +33,13 @@ def weaker(config: CorruptionConfig) -> CorruptionConfig:
 WEAKER = {name: weaker(config) for name, config in PUBLISHED_TEST.items()}
 
 
-def asked(corruption: str, **options: float) -> argparse.Namespace:
-    return argparse.Namespace(**{**dict.fromkeys(STRENGTHS), **options}, corruption=corruption)
+def asked(*names: str, **options: float) -> list[CorruptionConfig]:
+    return asked_corruptions(argparse.Namespace(**{**dict.fromkeys(STRENGTHS), **options}), names)
 
 
 @pytest.mark.parametrize("name", PUBLISHED_TEST)
 def test_the_published_strength_is_the_default(name: str) -> None:
-    assert asked_corruption(asked(name)) == PUBLISHED_TEST[name]
+    assert asked(name) == [PUBLISHED_TEST[name]]
 
 
 def test_every_name_is_evaluated_at_its_published_strength(trained: Path, pictures: Path, tmp_path: Path) -> None:
@@ -47,7 +49,7 @@ def test_every_name_is_evaluated_at_its_published_strength(trained: Path, pictur
     for name, corruption in PUBLISHED_TEST.items():
         options = ["--corruption", name, "--images", str(pictures), "--limit", "1", "--json", str(tmp_path / name)]
         main([str(trained), *options])
-        scored = json.loads((tmp_path / name).read_text())["mean"]["psnr_noisy_db"]
+        scored = json.loads((tmp_path / name).read_text())["mean"]["psnr_noisy_srgb_db"]
         noisy = gallery.noisy(gallery.names[0], clean, corruption).pixels
         assert scored == psnr_db(noisy * 255, clean * 255)
         weaker = gallery.noisy(gallery.names[0], clean, WEAKER[name]).pixels
@@ -72,26 +74,42 @@ def test_the_measured_frequencies_are_put_back_in_evaluation(pictures: Path) -> 
     """A denoiser that gives up on all others is then as good as knowing what was measured, and no worse."""
     gallery = Gallery(pictures, 1)
     name, corruption = gallery.names[0], PUBLISHED_TEST["mri"]
-    score, views = score_picture(lambda noisy: torch.full_like(noisy, 0.5), gallery, name, corruption)
-    view = gallery.noisy(name, views[2][1], corruption)
+    scores, (noisy, denoised, clean) = measure(
+        {"flat": lambda noisy: torch.full_like(noisy, 0.5)}, gallery, name, corruption
+    )
+    view = gallery.noisy(name, clean.pixels, corruption)
     assert view.measured is not None
-    spectra = torch.fft.rfft2(views[1][1]), torch.fft.rfft2(views[2][1])
+    assert torch.equal(view.pixels, noisy.pixels)
+    spectra = torch.fft.rfft2(denoised.pixels), torch.fft.rfft2(clean.pixels)
     known = (view.measured > 0).expand_as(spectra[0])
     assert float((spectra[0] - spectra[1])[known].abs().max()) < 1e-3
     assert float((spectra[0] - spectra[1])[~known].abs().max()) > 1
-    flat = torch.full_like(views[2][1], 0.5)
-    assert score.psnr_db > psnr_db(flat * 255, views[2][1] * 255) + 3
+    flat = torch.full_like(clean.pixels, 0.5)
+    assert scores["flat"].psnr_srgb8_db > psnr_db(flat * 255, clean.pixels * 255) + 3
 
 
 def test_another_strength_may_be_asked_for() -> None:
-    assert asked_corruption(asked("gaussian", sigma_255=10.0)).sigma_255 == 10
-    assert asked_corruption(asked("poisson", photons=5.0)).photons == 5
+    assert asked("gaussian", sigma_255=10.0)[0].sigma_255 == 10
+    assert asked("poisson", photons=5.0)[0].photons == 5
+    assert asked("gaussian:sigma_255=50")[0].sigma_255 == 50
+
+
+def test_a_strength_is_for_every_corruption_that_has_it() -> None:
+    gaussian, brown, poisson, strong = asked("gaussian", "brown", "poisson", "gaussian:sigma_255=50", sigma_255=10.0)
+    assert (gaussian.sigma_255, brown.sigma_255, poisson.sigma_255, strong.sigma_255) == (10, 10, None, 50)
+    assert noise_label(strong) == "gaussian sigma_255=50"
 
 
 @pytest.mark.parametrize(("name", "options"), [("poisson", {"sigma_255": 25.0}), ("text", {"p": 0.9})])
 def test_a_strength_that_it_has_not_is_refused(name: str, options: dict[str, float]) -> None:
     with pytest.raises(BadInput, match="cannot be had"):
-        asked_corruption(asked(name, **options))
+        asked(name, **options)
+
+
+@pytest.mark.parametrize("text", ["gausian", "gaussian:sigma=3", "gaussian:sigma_255=x", "gaussian:photons=3"])
+def test_what_is_no_test_noise_is_refused(text: str) -> None:
+    with pytest.raises(BadInput):
+        asked(text)
 
 
 @pytest.mark.parametrize(("name", "expected_db"), [("gaussian", 20.17), ("poisson", 17.78), ("bernoulli", 9.03)])

@@ -44,7 +44,7 @@ def test_a_run_explains_itself(trained: Path, shards: Path) -> None:
     lines = metrics(trained)
     assert [line["images"] for line in lines if "train/loss" in line] == [4, 8, 12, 16, 20, 24]
     assert {"time/data_wait_s", "time/images_per_s", "train/lr"} <= lines[0].keys()
-    assert [line["images"] for line in lines if "val/psnr_db" in line] == [12, 24]
+    assert [line["images"] for line in lines if "val/psnr_srgb8_db" in line] == [12, 24]
     assert sorted(path.name for path in (trained / "pictures").iterdir()) == ["000000000012.png", "000000000024.png"]
 
 
@@ -74,10 +74,12 @@ def test_ranks_change_results_by_rounding_alone(
         [line["train/loss"] for line in metrics(run) if "train/loss" in line] for run in (trained, tmp_path / "run")
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    validation = [[line for line in metrics(run) if "val/psnr_db" in line] for run in (trained, tmp_path / "run")]
+    validation = [[line for line in metrics(run) if "val/psnr_srgb8_db" in line] for run in (trained, tmp_path / "run")]
     assert [line["images"] for line in validation[0]] == [line["images"] for line in validation[1]]
-    assert validation[0][-1]["val/psnr_db"] == pytest.approx(validation[1][-1]["val/psnr_db"], abs=1e-2)
-    assert validation[0][-1]["val/psnr_noisy_db"] == pytest.approx(validation[1][-1]["val/psnr_noisy_db"], abs=1e-12)
+    assert validation[0][-1]["val/psnr_srgb8_db"] == pytest.approx(validation[1][-1]["val/psnr_srgb8_db"], abs=1e-2)
+    assert validation[0][-1]["val/psnr_noisy_srgb_db"] == pytest.approx(
+        validation[1][-1]["val/psnr_noisy_srgb_db"], abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", ["bernoulli", "mri"])
@@ -95,7 +97,7 @@ def test_ranks_do_not_change_what_masks_and_frequencies_teach(
     losses = [[line["train/loss"] for line in metrics(tmp_path / run) if "train/loss" in line] for run in ("0", "2")]
     assert losses[0] == pytest.approx(losses[1], rel=2e-3)
     last = [[line for line in metrics(tmp_path / run) if "val/psnr_db" in line][-1] for run in ("0", "2")]
-    assert last[0]["val/psnr_noisy_db"] == pytest.approx(last[1]["val/psnr_noisy_db"], abs=1e-12)
+    assert last[0]["val/psnr_noisy_srgb_db"] == pytest.approx(last[1]["val/psnr_noisy_srgb_db"], abs=1e-12)
     assert last[0]["val/psnr_db"] == pytest.approx(last[1]["val/psnr_db"], abs=5e-2)
 
 
@@ -223,8 +225,8 @@ def test_training_denoises(run_verb: Any, tiny: tuple[str, ...], tmp_path: Path)
     options = ("--train.images=800", "--train.validate_every_images=800", "--train.log_every_images=200")
     done = run_verb("launch.train", f"run={tmp_path / 'run'}", *tiny, *options, "--train.checkpoint_every_images=800")
     assert done.returncode == 0, done.stderr
-    last = [line for line in metrics(tmp_path / "run") if "val/psnr_db" in line][-1]
-    assert last["val/psnr_db"] > last["val/psnr_noisy_db"] + 3
+    last = [line for line in metrics(tmp_path / "run") if "val/psnr_srgb8_db" in line][-1]
+    assert last["val/psnr_srgb8_db"] > last["val/psnr_noisy_srgb_db"] + 3
 
 
 def test_offline_tracking_has_the_same_numbers(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import correlate1d
 
-from model.metrics import psnr_db, ssim, to_8_bit
+from model.metrics import MS_SSIM_SIDE, ms_ssim, psnr_db, ssim, to_8_bit
 
 
 def test_psnr_of_a_known_error() -> None:
@@ -65,3 +65,30 @@ def test_ssim_of_equal_pictures_is_one() -> None:
 def test_ssim_of_small_pictures(size: tuple[int, int]) -> None:
     picture = torch.randint(0, 256, (3, *size)).float()
     assert ssim(picture, picture) == pytest.approx(1)
+
+
+def smooth_and_noisy(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng(0)
+    clean = correlate1d(rng.integers(0, 256, (3, height, width)).astype(float), np.ones(9) / 9, 1).round()
+    noisy = (clean + rng.normal(0, 20, clean.shape)).round().clip(0, 255)
+    return torch.from_numpy(noisy), torch.from_numpy(clean)
+
+
+@pytest.mark.parametrize("size", [(176, 176), (192, 240)])
+def test_ms_ssim_agrees_with_a_library(size: tuple[int, int]) -> None:
+    """Of even sizes: at odd ones the library averages the last line with zeros from outside the picture."""
+    library = pytest.importorskip("pytorch_msssim")
+    noisy, clean = smooth_and_noisy(*size)
+    expected = float(library.ms_ssim(noisy[None], clean[None], data_range=255))
+    got = ms_ssim(noisy, clean)
+    assert got == pytest.approx(expected, abs=1e-6)  # the library's window is float32
+    assert got != pytest.approx(ssim(noisy, clean), abs=1e-2), "the twin: one scale is another number"
+
+
+def test_ms_ssim_of_odd_and_of_small_pictures() -> None:
+    noisy, clean = smooth_and_noisy(201, 187)
+    even = ms_ssim(noisy[:, :200, :186], clean[:, :200, :186])
+    assert ms_ssim(clean, clean) == pytest.approx(1)
+    assert even is not None
+    assert ms_ssim(noisy, clean) == pytest.approx(even, abs=5e-3)
+    assert ms_ssim(noisy[:, : MS_SSIM_SIDE - 1], clean[:, : MS_SSIM_SIDE - 1]) is None

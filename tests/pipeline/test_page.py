@@ -15,7 +15,8 @@ from PIL import Image
 from pipeline import inspect
 from pipeline.errors import BadInput
 from pipeline.index import SAMPLES, load_index, map_table, printable
-from pipeline.page import POLICY, save_page
+from pipeline.markup import POLICY
+from pipeline.page import save_page
 from pipeline.reader import ShardSet
 from pipeline.shard import ShardConfig, shard
 from pipeline.sharding.statistics import Levels, counted_levels

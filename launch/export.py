@@ -1,0 +1,126 @@
+"""Verb: a trained denoiser for other programs, as ONNX, torch.export or safetensors, with a card beside it."""
+
+import argparse
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from launch.denoiser import Denoiser
+from launch.model_card import card
+from launch.portable import Portable, exported
+from launch.weights import weights_bytes
+from pipeline.atomic import write_whole
+from pipeline.errors import BadInput, run_verb
+
+SIZES = ((1, 64, 64), (2, 33, 97), (1, 5, 2), (1, 200, 331))  # batch, height, width
+TOLERANCE = 1e-4  # of the greatest difference; float32 leaves about 1e-6
+
+Run = Callable[[Tensor], Tensor]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="n2n export", description="Take a denoiser elsewhere.")
+    parser.add_argument("run", help="folder of a run, or a checkpoint")
+    parser.add_argument("--format", choices=sorted(FORMATS), required=True, help="what to write")
+    parser.add_argument("--out", type=Path, required=True, help="file to write; the model card goes beside it")
+    parser.add_argument("--scores", type=Path, help="what `n2n evaluate --json` wrote, for the card")
+    parser.add_argument("--licence", default="not stated", help="licence of the weights, for the card")
+    options = parser.parse_args(arguments)
+    scores = read_scores(options.scores) if options.scores else []
+    denoiser = Denoiser.load(options.run, torch.device("cpu"))
+    denoiser.net.to(memory_format=torch.contiguous_format)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    data, restored = FORMATS[options.format](denoiser)
+    parity = greatest_difference(denoiser, restored)
+    if not parity < TOLERANCE:
+        got = f"a difference of {parity:.1e} to PyTorch"
+        raise BadInput("the exported network is not the same", options.out, got, f"less than {TOLERANCE:.0e}")
+    with write_whole(options.out) as file:
+        file.write(data)
+    about = card(denoiser, options.out.name, options.format, parity, scores, options.licence)
+    with write_whole(options.out.with_name(options.out.name + ".md")) as file:
+        file.write(about.encode())
+    print(f"{options.out}: {len(data):,} bytes; differs from PyTorch by {parity:.1e} at most, over {len(SIZES)} sizes")
+
+
+def to_onnx(denoiser: Denoiser) -> tuple[bytes, Run]:
+    try:
+        import onnx  # the exporter's own
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        todo = "install the extra: pip install 'n2n[export]'"
+        raise BadInput(
+            "ONNX is not installed", "--format onnx", str(error), "onnx, onnxscript, onnxruntime", todo
+        ) from error
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    memory = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on the names of axes
+        program = torch.onnx.export(
+            exported(portable_of(denoiser), denoiser.channels),
+            dynamo=True,
+            input_names=["noisy"],
+            output_names=["denoised"],
+            verbose=False,
+        )
+    assert program is not None
+    onnx.save(program.model_proto, memory)
+    data = memory.getvalue()
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    return data, lambda noisy: torch.from_numpy(session.run(None, {"noisy": noisy.numpy()})[0])
+
+
+def to_torch(denoiser: Denoiser) -> tuple[bytes, Run]:
+    memory = io.BytesIO()
+    torch.export.save(exported(portable_of(denoiser), denoiser.channels), memory)
+    data = memory.getvalue()
+    return data, torch.export.load(io.BytesIO(data)).module()
+
+
+def to_safetensors(denoiser: Denoiser) -> tuple[bytes, Run]:
+    data = weights_bytes(denoiser)
+    restored = Denoiser.from_weights(data, "the weights just written", torch.device("cpu"))
+    return data, portable_of(restored)
+
+
+FORMATS: dict[str, Callable[[Denoiser], tuple[bytes, Run]]] = {
+    "onnx": to_onnx,
+    "safetensors": to_safetensors,
+    "torch": to_torch,
+}
+
+
+def portable_of(denoiser: Denoiser) -> Portable:
+    return Portable(denoiser.net, denoiser.linear).eval()
+
+
+@torch.no_grad()
+def greatest_difference(denoiser: Denoiser, restored: Run) -> float:
+    """Between what was exported and the denoiser itself, over random pictures of several sizes."""
+    generator = torch.Generator().manual_seed(0)
+    differences = []
+    for batch, height, width in SIZES:
+        noisy = torch.rand(batch, denoiser.channels, height, width, generator=generator)
+        expected = torch.stack([denoiser(picture) for picture in noisy])
+        differences.append(float((restored(noisy) - expected).abs().max()))
+    return max(differences)
+
+
+def read_scores(path: Path) -> list[dict[str, Any]]:
+    try:
+        document = json.loads(path.read_bytes())
+        return list(document.get("evaluations", [document]))
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadInput("scores that cannot be read", path, str(error), "JSON of `n2n evaluate`") from error
+
+
+if __name__ == "__main__":
+    run_verb(main)

@@ -1,0 +1,32 @@
+"""The mean over the eight flips and turns of a picture: slower, and a little closer to the clean one."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from model.padding import pad_to_multiple
+from model.unet import MULTIPLE
+
+
+def self_ensemble(net: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A network on (N, C, H, W) that is the mean of this one over the square's eight symmetries.
+
+    Source: Timofte, Rothe and Van Gool 2016, section 3.7. Pictures are padded before they are turned, so that the
+    poolings fall on the same pixels in a tile and in the whole picture.
+    """
+
+    def mean(noisy: Tensor) -> Tensor:
+        height, width = noisy.shape[-2:]
+        padded = pad_to_multiple(noisy, MULTIPLE)
+        total: Tensor | None = None
+        for flipped in (False, True):
+            for turns in range(4):
+                view = torch.rot90(padded.flip(-1) if flipped else padded, turns, (-2, -1))
+                back = torch.rot90(net(view.contiguous()), -turns, (-2, -1))
+                back = back.flip(-1) if flipped else back
+                total = back if total is None else total + back
+        assert total is not None
+        return total[..., :height, :width] / 8
+
+    return mean

@@ -1,0 +1,92 @@
+"""Denoisers for other programs: the same numbers for any size, and a card that says what they are."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from launch import export
+from launch.denoiser import Denoiser
+from launch.portable import Portable
+from model.unet import UNet
+from pipeline.errors import BadInput
+
+SIZES = [(1, 3, 40, 64), (2, 3, 97, 33), (1, 3, 1, 7)]
+
+
+def denoised(denoiser: Denoiser, noisy: torch.Tensor) -> torch.Tensor:
+    return torch.stack([denoiser(picture) for picture in noisy])
+
+
+@pytest.mark.parametrize("corruption", ["gaussian", "camera"])
+@torch.no_grad()
+def test_the_graph_has_padding_and_encoding_inside(corruption: str) -> None:
+    torch.manual_seed(0)
+    denoiser = Denoiser(UNet(), torch.device("cpu"), corruption=corruption)
+    portable = Portable(denoiser.net, denoiser.linear)
+    for size in SIZES:
+        noisy = torch.rand(size)
+        # Near black the curve of sRGB is 13 times as steep, and so is the rounding.
+        assert torch.allclose(portable(noisy), denoised(denoiser, noisy), atol=1e-4)
+
+
+def test_onnx_for_any_size(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    scores = {"denoiser": "d", "noise": "gaussian", "images": [1, 2]}
+    scores["mean"] = {"psnr_noisy_srgb_db": 20.17, "psnr_srgb8_db": 31.22, "ssim_srgb8": 0.8554}
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    out = tmp_path / "new" / "net.onnx"
+    arguments = ["--format", "onnx", "--out", str(out), "--scores", str(tmp_path / "scores.json")]
+    export.main([str(trained), *arguments, "--licence", "CC0-1.0"])
+    assert "differs from PyTorch by" in capsys.readouterr().out
+    session, denoiser = onnxruntime.InferenceSession(out), Denoiser.load(trained)
+    for size in SIZES:
+        noisy = torch.rand(size)
+        (got,) = session.run(["denoised"], {"noisy": noisy.numpy()})
+        assert torch.allclose(torch.from_numpy(got), denoised(denoiser, noisy), atol=1e-5)
+    card = (tmp_path / "new" / "net.onnx.md").read_text()
+    for fact in ("991,203", "gaussian", "| 24 |", "CC0-1.0", "31.22", "0.8554"):
+        assert fact in card, card
+
+
+def test_torch_export_for_any_size(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "net.pt2"
+    export.main([str(trained), "--format", "torch", "--out", str(out)])
+    module, denoiser = torch.export.load(out).module(), Denoiser.load(trained)
+    for size in SIZES:
+        noisy = torch.rand(size)
+        assert torch.allclose(module(noisy), denoised(denoiser, noisy), atol=1e-5)
+
+
+def test_safetensors_are_a_denoiser_again(trained: Path, tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    out = tmp_path / "net.safetensors"
+    export.main([str(trained), "--format", "safetensors", "--out", str(out)])
+    noisy = torch.rand(3, 40, 50)
+    assert torch.equal(Denoiser.load(out)(noisy), Denoiser.load(trained)(noisy))
+    assert Denoiser.load(out).corruption == "gaussian"
+    whole = out.read_bytes()
+    for data in (whole[:1000], whole[:-9], b"", b"text"):
+        out.write_bytes(data)
+        with pytest.raises(BadInput, match="not a file of weights"):
+            Denoiser.load(out)
+    with pytest.raises(BadInput, match="cannot be read"):
+        Denoiser.load(tmp_path / "none.safetensors")
+
+
+def test_what_differs_is_refused(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("safetensors")
+    other = Denoiser(UNet(), torch.device("cpu"))
+    monkeypatch.setitem(export.FORMATS, "safetensors", lambda denoiser: (b"", export.portable_of(other)))
+    with pytest.raises(BadInput, match="not the same"):
+        export.main([str(trained), "--format", "safetensors", "--out", str(tmp_path / "net.safetensors")])
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_scores_are_told(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "scores.json").write_text("[1")
+    arguments = ["--format", "safetensors", "--out", str(tmp_path / "x"), "--scores", str(tmp_path / "scores.json")]
+    with pytest.raises(BadInput, match="scores that cannot be read"):
+        export.main([str(trained), *arguments])
