@@ -112,7 +112,7 @@ def test_any_other_naming_by_a_pattern(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pattern", ["(?P<frame>", "(.+)", "(?P<frame>.+)_(?P<take>.)"])
 def test_wrong_patterns_are_refused(pattern: str, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="pattern|expression"):
+    with pytest.raises(BadInput, match=r"pattern|expression"):
         list_renders([tmp_path], pattern)
 
 

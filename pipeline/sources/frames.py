@@ -1,0 +1,151 @@
+"""A frame's EXR files -> arrays: radiance and auxiliary buffers of each realisation, and the reference."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import BadInput
+from pipeline.exr.buffers import COLOR, Patterns, read_frame
+from pipeline.exr.container import parse
+from pipeline.exr.pixels import HALF_MAX
+from pipeline.radiance import auto_exposure, fill_non_finite
+from pipeline.sources.renders import Realisation, RenderFrame
+
+REFERENCE = "reference"
+MAX_HALF_ERROR = 5e-4  # mean error over mean magnitude; half has 1.4e-4 where its range is right
+MAX_FILLED = 0.01  # of a realisation's pixels
+
+Buffers = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class LoadedFrame:
+    """What a frame becomes in a set."""
+
+    realisations: list[Buffers]
+    """Of each, color (3, H, W) and its own auxiliary buffers; every realisation has the same ones."""
+    reference: NDArray[np.generic] | None
+    about: dict[str, Any] = field(default_factory=dict)
+    """Samples per pixel, seeds, exposure, types, pixels filled, and what was left aside."""
+
+    def members(self) -> dict[str, NDArray[np.generic]]:
+        """The arrays by the names that they have in a set: `color.0`, `albedo.0`, ..., `reference`."""
+        named = {f"{name}.{n}": array for n, one in enumerate(self.realisations) for name, array in one.items()}
+        return named if self.reference is None else {**named, REFERENCE: self.reference}
+
+
+def load_frame(frame: RenderFrame, patterns: Patterns | None = None) -> LoadedFrame:
+    """Read every file of a frame.
+
+    Raises BadInput where one is damaged or has no radiance, where sizes differ, where two realisations are the same
+    picture, or where more than a hundredth of the pixels is not finite.
+    """
+    loaded = [load_realisation(one, patterns) for one in frame.realisations]
+    reference = load_realisation(frame.reference, patterns)[COLOR] if frame.reference else None
+    radiances = [buffers[COLOR] for buffers in loaded] + ([] if reference is None else [reference])
+    shapes = {array.shape for buffers in loaded for array in buffers.values()} | {array.shape for array in radiances}
+    if len({shape[1:] for shape in shapes}) > 1:
+        sizes = ", ".join(sorted(f"{width} x {height}" for _, height, width in shapes))
+        raise BadInput("renders of different sizes", frame.name, sizes, "one size for all of a frame")
+    refuse_equal(frame, loaded)
+    shared = [name for name in loaded[0] if all(name in buffers for buffers in loaded)]
+    aside = sorted({name for buffers in loaded for name in buffers} - set(shared))
+    filled = [fill(buffers, f"{frame.name}, realisation {number}") for number, buffers in enumerate(loaded)]
+    types = {name: storage_type([buffers[name] for buffers in loaded]) for name in shared}
+    realisations = [{name: buffers[name].astype(types[name]) for name in shared} for buffers in loaded]
+    if reference is not None:
+        buffer = {COLOR: reference}
+        filled.append(fill(buffer, f"{frame.name}, reference"))
+        types[REFERENCE] = storage_type([buffer[COLOR]])
+        reference = buffer[COLOR].astype(types[REFERENCE])
+    about = describe(frame, loaded, types, filled, aside)
+    return LoadedFrame(realisations, reference, about)
+
+
+def load_realisation(one: Realisation, patterns: Patterns | None) -> Buffers:
+    """The buffers of one realisation's files. A file that is one buffer by its name is that; others tell by layers."""
+    buffers: Buffers = {}
+    for file in sorted(one.files, key=lambda file: bool(file.buffer)):
+        try:
+            container = parse(file.path.read_bytes(), file.title)
+        except OSError as error:
+            raise BadInput("a render cannot be read", file.path, error.strerror or str(error)) from error
+        for name, array in read_frame(container, patterns, file.buffer).buffers.items():
+            if file.buffer or name not in buffers:
+                buffers[name] = array
+    for name, array in buffers.items():
+        if array.dtype.kind != "f":
+            raise BadInput(f"{name} of whole numbers", one.files[0].title, str(array.dtype), "half or float")
+    return buffers
+
+
+def refuse_equal(frame: RenderFrame, loaded: list[Buffers]) -> None:
+    """Equal renders are one realisation: the noise of the target would be that of the source."""
+    for number, buffers in enumerate(loaded):
+        for earlier in range(number):
+            if np.array_equal(buffers[COLOR], loaded[earlier][COLOR], equal_nan=True):
+                names = [frame.realisations[n].files[0].title for n in (earlier, number)]
+                raise BadInput(
+                    "two realisations are the same picture",
+                    where=frame.name,
+                    got=" and ".join(names),
+                    wanted="noise of their own",
+                    todo="render them with different seeds; renderers that are given none use the same one",
+                )
+
+
+def fill(buffers: Buffers, where: str) -> int:
+    """Fill what is not finite, in place; how many pixels of the radiance that were."""
+    count = 0
+    for name, array in buffers.items():
+        if name == "depth":
+            continue  # infinite in the background
+        buffers[name], filled = fill_non_finite(array)
+        if name == COLOR:
+            count = filled
+    pixels = buffers[COLOR][0].size
+    if count > MAX_FILLED * pixels:
+        got = f"{count:,} of {pixels:,} pixels"
+        raise BadInput("NaN or infinity in a render", where, got, f"at most {MAX_FILLED:.0%}", "render it again")
+    return count
+
+
+def storage_type(arrays: list[NDArray[np.generic]]) -> str:
+    """float16 where it holds every value and loses little of them, else float32; one type for all realisations."""
+    if all(array.dtype == np.float16 for array in arrays):
+        return "float16"
+    magnitude = error = 0.0
+    for array in arrays:
+        values = array.astype(np.float32)
+        finite = values[np.isfinite(values)]
+        if finite.size and np.abs(finite).max() > HALF_MAX:
+            return "float32"
+        magnitude += float(np.abs(finite).sum(dtype=np.float64))
+        error += float(np.abs(finite - finite.astype(np.float16)).sum(dtype=np.float64))
+    return "float16" if error <= MAX_HALF_ERROR * magnitude else "float32"
+
+
+def describe(
+    frame: RenderFrame, loaded: list[Buffers], types: Mapping[str, str], filled: list[int], aside: list[str]
+) -> dict[str, Any]:
+    """What KEY.json says of a frame. Lists are by realisation."""
+    mean = np.mean([buffers[COLOR].astype(np.float32) for buffers in loaded], axis=0)
+    optional = {
+        "seeds": [one.seed for one in frame.realisations],
+        "spp": [one.spp for one in frame.realisations],
+        "reference_spp": frame.reference.spp if frame.reference else None,
+        "camera": frame.camera or None,
+        "not_in_every_realisation": aside or None,
+    }
+    return {
+        "source": frame.name,
+        "realisations": [one.name for one in frame.realisations],
+        "encoding": "linear",
+        "exposure": auto_exposure(mean),
+        "types": dict(types),
+        "filled_pixels": filled,
+        **{name: value for name, value in optional.items() if value not in (None, [None] * len(loaded))},
+    }
