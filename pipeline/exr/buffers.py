@@ -76,6 +76,9 @@ class Patterns:
             given[buffer] = pattern
         return cls(given)
 
+    def only(self, *buffers: str) -> "Patterns":
+        return Patterns({name: pattern for name, pattern in self.given.items() if name in buffers})
+
 
 def find_buffers(file: Container, patterns: Patterns | None = None) -> dict[str, Place]:
     """The buffers of a file that its names tell; those without one are missing.

@@ -81,6 +81,18 @@ class RenderFrame:
         reference = self.reference.files if self.reference else ()
         return [file for files in (*(one.files for one in self.realisations), reference) for file in files]
 
+    @property
+    def title(self) -> str:
+        return self.name
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+    @property
+    def identity(self) -> str:
+        return repr([(file.title, file.size) for file in self.files])
+
 
 @dataclass
 class Renders:
@@ -238,12 +250,13 @@ def group(frame: str, files: list[RenderFile], renders: Renders) -> None:
         elif not any(file.buffer in ("", COLOR) for file in members):
             reason = "no radiance of the same realisation beside it"
         if reason:
-            renders.left_out += [unpaired(file.title, reason) for file in members]
+            kind = "spare" if bare else "unpaired"
+            renders.left_out += [LeftOut(file.title, kind, reason) for file in members]
             continue
         one = Realisation(name, spp or None, None if seed < 0 else seed, tuple(members))
         (references if reference else realisations).append(one)
     for extra in references[:-1]:
-        renders.left_out += [unpaired(file.title, "another reference is used") for file in extra.files]
+        renders.left_out += [LeftOut(file.title, "spare", "another reference is used") for file in extra.files]
     if len(realisations) < 2:
         reason = f"{frame} has {'one realisation' if realisations else 'no realisation'}, which pairs with nothing"
         renders.left_out += [

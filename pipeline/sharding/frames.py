@@ -1,7 +1,7 @@
 """A frame's EXR files -> arrays: radiance and auxiliary buffers of each realisation, and the reference."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,60 +12,48 @@ from pipeline.exr.buffers import COLOR, Patterns, read_frame
 from pipeline.exr.container import parse
 from pipeline.exr.pixels import HALF_MAX
 from pipeline.radiance import auto_exposure, fill_non_finite
+from pipeline.sharding.scene_writer import REFERENCE, Realisations
 from pipeline.sources.renders import Realisation, RenderFrame
 
-REFERENCE = "reference"
+READERS = 4  # threads that decode one frame's files
 MAX_HALF_ERROR = 5e-4  # mean error over mean magnitude; half has 1.4e-4 where its range is right
 MAX_FILLED = 0.01  # of a realisation's pixels
 
 Buffers = dict[str, NDArray[np.generic]]
 
 
-@dataclass(frozen=True)
-class LoadedFrame:
-    """What a frame becomes in a set."""
-
-    realisations: list[Buffers]
-    """Of each, color (3, H, W) and its own auxiliary buffers; every realisation has the same ones."""
-    reference: NDArray[np.generic] | None
-    about: dict[str, Any] = field(default_factory=dict)
-    """Samples per pixel, seeds, exposure, types, pixels filled, and what was left aside."""
-
-    def members(self) -> dict[str, NDArray[np.generic]]:
-        """The arrays by the names that they have in a set: `color.0`, `albedo.0`, ..., `reference`."""
-        named = {f"{name}.{n}": array for n, one in enumerate(self.realisations) for name, array in one.items()}
-        return named if self.reference is None else {**named, REFERENCE: self.reference}
-
-
-def load_frame(frame: RenderFrame, patterns: Patterns | None = None) -> LoadedFrame:
-    """Read every file of a frame.
+def load_frame(frame: RenderFrame, patterns: Patterns | None = None) -> Realisations:
+    """Read every file of a frame: color (3, H, W) and the auxiliary buffers that all of its realisations have.
 
     Raises BadInput where one is damaged or has no radiance, where sizes differ, where two realisations are the same
     picture, or where more than a hundredth of the pixels is not finite.
     """
-    loaded = [load_realisation(one, patterns) for one in frame.realisations]
-    reference = load_realisation(frame.reference, patterns)[COLOR] if frame.reference else None
-    radiances = [buffers[COLOR] for buffers in loaded] + ([] if reference is None else [reference])
-    shapes = {array.shape for buffers in loaded for array in buffers.values()} | {array.shape for array in radiances}
-    if len({shape[1:] for shape in shapes}) > 1:
-        sizes = ", ".join(sorted(f"{width} x {height}" for _, height, width in shapes))
-        raise BadInput("renders of different sizes", frame.name, sizes, "one size for all of a frame")
+    renders = [*frame.realisations, *([frame.reference] if frame.reference else [])]
+    asked = [patterns] * len(frame.realisations) + [patterns and patterns.only(COLOR)]  # a reference needs no others
+    with ThreadPoolExecutor(min(READERS, len(renders))) as pool:  # decoding leaves Python's lock
+        loaded = list(pool.map(load_realisation, renders, asked))
+    refuse_other_sizes(frame, loaded)
+    filled = [fill(buffers, f"{frame.name}, {one.name}") for buffers, one in zip(loaded, renders, strict=True)]
+    reference = loaded.pop()[COLOR] if frame.reference else None
     refuse_equal(frame, loaded)
     shared = [name for name in loaded[0] if all(name in buffers for buffers in loaded)]
     aside = sorted({name for buffers in loaded for name in buffers} - set(shared))
-    filled = [fill(buffers, f"{frame.name}, realisation {number}") for number, buffers in enumerate(loaded)]
-    types = {name: storage_type([buffers[name] for buffers in loaded]) for name in shared}
-    realisations = [{name: buffers[name].astype(types[name]) for name in shared} for buffers in loaded]
+    stored = {name: in_one_type([buffers[name] for buffers in loaded]) for name in shared}
+    types = {name: str(arrays[0].dtype) for name, arrays in stored.items()}
     if reference is not None:
-        buffer = {COLOR: reference}
-        filled.append(fill(buffer, f"{frame.name}, reference"))
-        types[REFERENCE] = storage_type([buffer[COLOR]])
-        reference = buffer[COLOR].astype(types[REFERENCE])
-    about = describe(frame, loaded, types, filled, aside)
-    return LoadedFrame(realisations, reference, about)
+        (reference,) = in_one_type([reference])
+        types[REFERENCE] = str(reference.dtype)
+    return Realisations(stored, reference, describe(frame, stored[COLOR], types, filled, aside))
 
 
-def load_realisation(one: Realisation, patterns: Patterns | None) -> Buffers:
+def refuse_other_sizes(frame: RenderFrame, loaded: list[Buffers]) -> None:
+    sizes = sorted({array.shape[1:] for buffers in loaded for array in buffers.values()})
+    if len(sizes) > 1:
+        got = ", ".join(f"{width} x {height}" for height, width in sizes)
+        raise BadInput("renders of different sizes", frame.name, got, "one size for all of a frame")
+
+
+def load_realisation(one: Realisation, patterns: Patterns | None = None) -> Buffers:
     """The buffers of one realisation's files. A file that is one buffer by its name is that; others tell by layers."""
     buffers: Buffers = {}
     for file in sorted(one.files, key=lambda file: bool(file.buffer)):
@@ -113,6 +101,11 @@ def fill(buffers: Buffers, where: str) -> int:
     return count
 
 
+def in_one_type(arrays: list[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
+    kind = storage_type(arrays)
+    return [array.astype(kind, copy=False) for array in arrays]
+
+
 def storage_type(arrays: list[NDArray[np.generic]]) -> str:
     """float16 where it holds every value and loses little of them, else float32; one type for all realisations."""
     if all(array.dtype == np.float16 for array in arrays):
@@ -129,10 +122,14 @@ def storage_type(arrays: list[NDArray[np.generic]]) -> str:
 
 
 def describe(
-    frame: RenderFrame, loaded: list[Buffers], types: Mapping[str, str], filled: list[int], aside: list[str]
+    frame: RenderFrame,
+    radiances: list[NDArray[np.generic]],
+    types: Mapping[str, str],
+    filled: list[int],
+    aside: list[str],
 ) -> dict[str, Any]:
     """What KEY.json says of a frame. Lists are by realisation."""
-    mean = np.mean([buffers[COLOR].astype(np.float32) for buffers in loaded], axis=0)
+    mean = np.mean([radiance.astype(np.float32) for radiance in radiances], axis=0)
     optional = {
         "seeds": [one.seed for one in frame.realisations],
         "spp": [one.spp for one in frame.realisations],
@@ -142,10 +139,10 @@ def describe(
     }
     return {
         "source": frame.name,
-        "realisations": [one.name for one in frame.realisations],
+        "names": [one.name for one in frame.realisations],
         "encoding": "linear",
         "exposure": auto_exposure(mean),
         "types": dict(types),
         "filled_pixels": filled,
-        **{name: value for name, value in optional.items() if value not in (None, [None] * len(loaded))},
+        **{name: value for name, value in optional.items() if value not in (None, [None] * len(radiances))},
     }

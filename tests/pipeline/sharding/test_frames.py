@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.errors import BadInput
 from pipeline.exr.pixels import encode
-from pipeline.sources.frames import LoadedFrame, load_frame
+from pipeline.sharding.frames import load_frame
+from pipeline.sharding.scene_writer import Realisations
 from pipeline.sources.renders import list_renders
 
 SHAPE = (40, 56)
@@ -35,7 +36,7 @@ def correlation(one: Any, other: Any) -> float:
     return float(np.corrcoef(one.astype(np.float64).ravel(), other.astype(np.float64).ravel())[0, 1])
 
 
-def load(folder: Path, pattern: str = "") -> LoadedFrame:
+def load(folder: Path, pattern: str = "") -> Realisations:
     return load_frame(list_renders([folder], pattern).frames[0])
 
 
@@ -50,11 +51,11 @@ def test_auxiliary_buffers_stay_with_their_own_radiance(layout: str, tmp_path: P
         for word, layer in (("hdr", ""), ("alb", "albedo"), ("nrm", "normal")):
             save(tmp_path / f"room_{'0' * ord(name)}8spp.{word}.exr", {"": layers[layer]})
     loaded = load(tmp_path)
-    assert len(loaded.realisations) == 3
+    assert loaded.count == 3
     bound = 5 / np.sqrt(3 * SHAPE[0] * SHAPE[1])
-    for number, source in enumerate(loaded.realisations):
-        for other, target in enumerate(loaded.realisations):
-            found = correlation(source["albedo"], target["color"])
+    for number, albedo in enumerate(loaded.buffers["albedo"]):
+        for other, target in enumerate(loaded.buffers["color"]):
+            found = correlation(albedo, target)
             if number == other:
                 assert found > 0.99
             else:
@@ -68,9 +69,8 @@ def test_what_is_said_of_a_frame(tmp_path: Path) -> None:
     save(tmp_path / "room_ref_512spp.exr", {"": np.full((3, *SHAPE), 1.0)}, np.float32)
     loaded = load(tmp_path)
     about = loaded.about
-    assert list(loaded.members()) == [f"{name}.{n}" for n in (0, 1) for name in ("color", "albedo", "normal")] + [
-        "reference"
-    ]
+    assert list(loaded.buffers) == ["color", "albedo", "normal"]
+    assert about["names"] == ["", ""]
     assert about["seeds"] == [3, 12]
     assert about["spp"] == [16, 16]
     assert about["reference_spp"] == 512
@@ -90,7 +90,7 @@ def test_types_are_decided_by_buffer(tmp_path: Path) -> None:
         save(tmp_path / f"room_{name}.exr", layers, np.float32)
     loaded = load(tmp_path)
     assert loaded.about["types"] == {"color": "float32", "albedo": "float32", "normal": "float16"}
-    assert loaded.realisations[1]["color"].max() == 70000
+    assert loaded.buffers["color"][1].max() == 70000
 
 
 def test_equal_renders_are_refused(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_pixels_that_are_not_finite_are_filled_and_counted(tmp_path: Path) -> No
         save(tmp_path / f"room_{name}.exr", layers)
     loaded = load(tmp_path)
     assert loaded.about["filled_pixels"] == [0, 2]
-    assert all(np.isfinite(array).all() for array in loaded.members().values())
+    assert all(np.isfinite(array).all() for _, _, array in loaded.members())
     broken = {"": np.full((3, *SHAPE), np.nan)}
     save(tmp_path / "room_b.exr", broken)
     with pytest.raises(BadInput, match=r"NaN or infinity(.|\n)*2,240 of 2,240 pixels"):
@@ -132,7 +132,7 @@ def test_a_buffer_that_not_every_realisation_has_is_said(tmp_path: Path) -> None
     del layers["normal"]
     save(tmp_path / "room_b.exr", layers)
     loaded = load(tmp_path)
-    assert loaded.realisations[0].keys() == {"color", "albedo"}
+    assert loaded.buffers.keys() == {"color", "albedo"}
     assert loaded.about["not_in_every_realisation"] == ["normal"]
 
 
