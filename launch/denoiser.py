@@ -1,6 +1,7 @@
 """A trained denoiser, ready to be used: from a run's folder or a checkpoint."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,13 +31,10 @@ class Denoiser:
 
         Raises BadInput where there is none, or where its weights are not those of its network.
         """
-        path = Path(run_or_checkpoint)
-        document = load_latest(existing_run(path)) if path.is_dir() else load_checkpoint(path)
-        if document is None:
-            raise BadInput("the run has no checkpoint yet", path, "none", "at least one", "train on, or name another")
-        net = UNet(UNetConfig(**document["config"]["network"]))
-        load_weights(net, document["ema"], path)
-        return cls(net, corruption=document["config"]["corruption"]["name"])
+        net, config = load_network(Path(run_or_checkpoint))
+        if kind_of(config) != "pictures":
+            raise BadInput("a denoiser of renders", run_or_checkpoint, "data.kind renders", "one of pictures")
+        return cls(net, corruption=config["corruption"]["name"])
 
     @torch.no_grad()
     def __call__(self, noisy: Tensor) -> Tensor:
@@ -48,6 +46,21 @@ class Denoiser:
         parts = torch.split(noisy.to(self.device), channels)
         denoised = torch.cat([denoise_tiled(self.net, part) for part in parts]).cpu()
         return to_srgb(denoised) if self.linear else denoised
+
+
+def load_network(path: Path) -> tuple[UNet, dict[str, Any]]:
+    """The averaged network of a run or a checkpoint, and the configuration that it was trained with."""
+    document = load_latest(existing_run(path)) if path.is_dir() else load_checkpoint(path)
+    if document is None:
+        raise BadInput("the run has no checkpoint yet", path, "none", "at least one", "train on, or name another")
+    net = UNet(UNetConfig(**document["config"]["network"]))
+    load_weights(net, document["ema"], path)
+    return net, document["config"]
+
+
+def kind_of(config: dict[str, Any]) -> str:
+    """What a run was trained on; pictures, where it is older than the question."""
+    return str(config["data"].get("kind", "pictures"))
 
 
 def load_weights(net: UNet, weights: dict[str, Tensor], where: Path) -> None:
