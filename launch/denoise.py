@@ -7,9 +7,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from launch.denoiser import Denoiser
+from launch.denoise_frames import Summary, denoise_frames
+from launch.denoiser import Denoiser, trained_on
+from launch.frame_denoiser import FrameDenoiser
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput, run_verb
+from pipeline.exr.buffers import Patterns
 from pipeline.picture import Picture, decode, encode, from_unit, to_unit
 from pipeline.sources.listing import list_pictures
 
@@ -39,12 +42,27 @@ def outputs(sources: list[Path], out: Path) -> dict[Path, Path]:
     return {source: target for target, source in targets.items()}
 
 
+def frames_denoised(options: argparse.Namespace) -> Summary:
+    """EXR frames by a denoiser of renders."""
+    if options.exposure is not None and not options.exposure > 0:
+        raise BadInput("an exposure that is no factor", "the command line", str(options.exposure), "more than 0")
+    channels = Patterns.parse(options.channels)
+    return denoise_frames(FrameDenoiser.load(options.run), options.pictures, options.out, channels, options.exposure)
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="n2n denoise", description="Denoise pictures.")
     parser.add_argument("run", help="folder of a run, or a checkpoint")
-    parser.add_argument("pictures", type=Path, nargs="+", help="pictures, or folders of them")
+    parser.add_argument("pictures", type=Path, nargs="+", help="pictures or EXR frames, folders of them, shot.####.exr")
     parser.add_argument("--out", type=Path, required=True, help="folder for the denoised pictures")
+    parser.add_argument("--exposure", type=float, help="EXR: factor before the network (default: from the frames)")
+    parser.add_argument("--channels", action="append", default=[], help="EXR: as for n2n shard, such as color=C.[rgb]")
     options = parser.parse_args(arguments)
+    if trained_on(Path(options.run)) == "renders":
+        print(frames_denoised(options))
+        return
+    if options.exposure is not None or options.channels:
+        raise BadInput("an option for EXR frames", "the command line", f"a run on pictures, {options.run}")
     files = outputs(options.pictures, options.out)
     denoiser = Denoiser.load(options.run)
     for source, target in tqdm(files.items(), "denoise", unit="picture", disable=None):

@@ -58,6 +58,11 @@ def load_network(path: Path) -> tuple[UNet, dict[str, Any]]:
     return net, document["config"]
 
 
+def trained_on(path: Path) -> str:
+    """Pictures or renders."""
+    return kind_of(load_network(path)[1])
+
+
 def kind_of(config: dict[str, Any]) -> str:
     """What a run was trained on; pictures, where it is older than the question."""
     return str(config["data"].get("kind", "pictures"))

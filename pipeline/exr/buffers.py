@@ -204,12 +204,15 @@ class Frame:
 
 
 def read_frame(file: Container, patterns: Patterns | None = None, only: str = "") -> Frame:
-    """Decode the buffers of a file. With `only`, its one picture is that buffer whatever its channels are called.
+    """Decode the buffers of a file. With `only`, its one picture is that buffer whatever its channels are called;
+    beside radiance there may be layers all the same.
 
     Raises BadInput where there is no radiance, or where it is damaged.
     """
-    places = {only: by_position(file, only)} if only else find_buffers(file, patterns)
     main = only or COLOR
+    places = find_buffers(file, patterns) if main == COLOR else {}
+    if only and main not in places:
+        places[main] = by_position(file, main)
     if main not in places:
         raise BadInput(
             "no radiance in an OpenEXR file",

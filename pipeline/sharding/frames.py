@@ -8,18 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import BadInput
-from pipeline.exr.buffers import COLOR, Patterns, read_frame
-from pipeline.exr.container import parse
+from pipeline.exr.buffers import COLOR, Patterns
 from pipeline.exr.pixels import HALF_MAX
 from pipeline.radiance import auto_exposure, fill_non_finite
 from pipeline.sharding.scene_writer import REFERENCE, Realisations
-from pipeline.sources.renders import Realisation, RenderFrame
+from pipeline.sources.render_reader import Buffers, read_render
+from pipeline.sources.renders import RenderFrame
 
 READERS = 4  # threads that decode one frame's files
 MAX_HALF_ERROR = 5e-4  # mean error over mean magnitude; half has 1.4e-4 where its range is right
 MAX_FILLED = 0.01  # of a realisation's pixels
-
-Buffers = dict[str, NDArray[np.generic]]
 
 
 def load_frame(frame: RenderFrame, patterns: Patterns | None = None) -> Realisations:
@@ -31,7 +29,7 @@ def load_frame(frame: RenderFrame, patterns: Patterns | None = None) -> Realisat
     renders = [*frame.realisations, *([frame.reference] if frame.reference else [])]
     asked = [patterns] * len(frame.realisations) + [patterns and patterns.only(COLOR)]  # a reference needs no others
     with ThreadPoolExecutor(min(READERS, len(renders))) as pool:  # decoding leaves Python's lock
-        loaded = list(pool.map(load_realisation, renders, asked))
+        loaded = [render.buffers for render in pool.map(read_render, renders, asked)]
     refuse_other_sizes(frame, loaded)
     filled = [fill(buffers, f"{frame.name}, {one.name}") for buffers, one in zip(loaded, renders, strict=True)]
     reference = loaded.pop()[COLOR] if frame.reference else None
@@ -51,23 +49,6 @@ def refuse_other_sizes(frame: RenderFrame, loaded: list[Buffers]) -> None:
     if len(sizes) > 1:
         got = ", ".join(f"{width} x {height}" for height, width in sizes)
         raise BadInput("renders of different sizes", frame.name, got, "one size for all of a frame")
-
-
-def load_realisation(one: Realisation, patterns: Patterns | None = None) -> Buffers:
-    """The buffers of one realisation's files. A file that is one buffer by its name is that; others tell by layers."""
-    buffers: Buffers = {}
-    for file in sorted(one.files, key=lambda file: bool(file.buffer)):
-        try:
-            container = parse(file.path.read_bytes(), file.title)
-        except OSError as error:
-            raise BadInput("a render cannot be read", file.path, error.strerror or str(error)) from error
-        for name, array in read_frame(container, patterns, file.buffer).buffers.items():
-            if file.buffer or name not in buffers:
-                buffers[name] = array
-    for name, array in buffers.items():
-        if array.dtype.kind != "f":
-            raise BadInput(f"{name} of whole numbers", one.files[0].title, str(array.dtype), "half or float")
-    return buffers
 
 
 def refuse_equal(frame: RenderFrame, loaded: list[Buffers]) -> None:
