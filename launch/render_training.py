@@ -32,7 +32,7 @@ def open_renders(config: RunConfig) -> tuple[RenderPairDataset, str]:
     if config.pairs.capture != "fresh":
         got = f"{config.pairs.capture}: renders are as they were rendered"
         raise BadInput("renders have no noise to draw", "pairs.capture", got, "fresh")
-    frames = RealisationSet(Path(config.data.train))
+    frames = open_set(config.data.train)
     if config.pairs.target == "clean":
         lacking = len(frames) - len(frames_to_score(frames))
         if lacking:
@@ -41,12 +41,21 @@ def open_renders(config: RunConfig) -> tuple[RenderPairDataset, str]:
     return RenderPairDataset(frames, order, config.pairs, config.renders, config.seed), loss_name
 
 
+def open_set(folder: str) -> RealisationSet:
+    """Raises BadInput where it holds anything but renders."""
+    frames = RealisationSet(Path(folder))
+    kind = frames.index.options.get("kind")
+    if kind != "renders":
+        raise BadInput("not a set of renders", folder, f"a set of {kind}", "one made by `n2n shard --renders`")
+    return frames
+
+
 class RenderValidation:
     """Frames with references, denoised by the averaged network."""
 
     def __init__(self, config: RunConfig) -> None:
         self.renders = config.renders
-        self.frames = RealisationSet(Path(config.data.validation))
+        self.frames = open_set(config.data.validation)
         self.samples = frames_to_score(self.frames, config.data.validation_pictures)
 
     def __call__(self, state: TrainState, report: Report) -> float:

@@ -107,7 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     say(
         "--reference", nargs="+", default=[], help="with --pairs: names of shots that are clean (default: clean gt ...)"
     )
-    say("--audit", choices=MODES, default="leave-out", help="with --pairs: what becomes of shots with defects")
+    say("--audit", choices=MODES, default="leave-out", help="with --pairs, --renders: what becomes of defects")
     say("--white", type=float, default=0.0, help="with --pairs: the value of white (default: the greatest of its type)")
     say("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     say("--part", help="make the shards of part I of N alone: I/N (default: what the launcher's variables say)")
@@ -171,7 +171,11 @@ def make_renders(options: argparse.Namespace, out: Place) -> Index | None:
     common = read_common(options)
     del common["split"]
     config = RenderShardConfig(
-        tile=options.tile, pattern=options.renders_pattern, channels=Patterns.parse(options.channels), **common
+        tile=options.tile,
+        pattern=options.renders_pattern,
+        channels=Patterns.parse(options.channels),
+        audit=AuditConfig(mode=options.audit),
+        **common,
     )
     return shard_renders(options.renders, out, config)
 

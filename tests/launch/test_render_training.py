@@ -36,7 +36,7 @@ def test_a_resumed_run_equals_the_one_never_stopped(
     render_run: Path, render_options: tuple[str, ...], tmp_path: Path, run_verb: Any
 ) -> None:
     run = Path(shutil.copytree(render_run, tmp_path / "run"))
-    newest = max((run / "checkpoints").iterdir())
+    newest = max((run / "checkpoints").glob("0*"))
     whole = load_latest(RunDir(render_run))
     newest.unlink()
     half = load_latest(RunDir(run))
@@ -80,7 +80,7 @@ def test_sets_of_pictures_and_of_renders_are_told_apart(
     assert "a set of single pictures" in done.stderr
     done = run_verb("launch.train", "--run", tmp_path / "b", f"--data.train={render_set}")
     assert done.returncode == 2
-    assert "a set of realisations" in done.stderr
+    assert "a set of renders" in done.stderr
 
 
 def test_losses_of_renders() -> None:

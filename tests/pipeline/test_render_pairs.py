@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.audit import AuditConfig
 from pipeline.exr.pixels import encode
 from pipeline.order import Order
 from pipeline.pairs import PairsConfig
@@ -28,7 +29,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> RealisationSet:
         channels |= {f"albedo.{letter}": (0.5 + noise[c]).astype(np.float32) for c, letter in enumerate("RGB")}
         (folder / f"room_{name}.exr").write_bytes(encode(channels))
     (folder / "room_ref.exr").write_bytes(encode({letter: np.full((SIDE, SIDE), 9.0, np.float32) for letter in "RGB"}))
-    shard_renders([folder], folder / "set", RenderShardConfig())
+    shard_renders([folder], folder / "set", RenderShardConfig(audit=AuditConfig(mode="keep")))
     return RealisationSet(folder / "set")
 
 
