@@ -16,7 +16,9 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from launch.denoiser import Denoiser
+from launch.denoiser import Denoiser, trained_on
+from launch.evaluate_renders import evaluate_renders
+from launch.evaluate_renders import table as render_table
 from launch.unbiased import Scenes, scene_errors, scenes_table, summary
 from launch.world import World
 from model.fourier import consistent
@@ -155,6 +157,11 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.limit < 0:
         raise BadInput("an option is negative", "the command line", f"--limit {options.limit}", "at least 0")
+    if trained_on(Path(options.run)) == "renders":
+        if not options.data:
+            raise BadInput("renders are scored on renders", "the command line", "--images", "--data SHARDS")
+        print(render_table(evaluate_renders(options.run, options.data, options.limit, options.pictures, options.json)))
+        return
     denoiser = Denoiser.load(options.run)
     if options.data:
         evaluate_shots(denoiser, options)

@@ -103,6 +103,23 @@ def test_the_reference_itself_scores_as_perfect_and_the_noisy_frame_as_noisy(ren
     assert darker["energy_bias_percent"] == pytest.approx((same["energy_bias_percent"] - 100) / 2, abs=1)
 
 
+def test_evaluate_scores_every_frame_that_has_a_reference(
+    render_run: Path, render_set: Path, tmp_path: Path, run_verb: Any
+) -> None:
+    out, pictures = tmp_path / "scores.json", tmp_path / "pictures"
+    done = run_verb("launch.evaluate", render_run, "--data", render_set, "--json", out, "--pictures", pictures)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(out.read_text())
+    assert sorted(row["name"] for row in document["images"]) == ["room0", "room1", "room2"]
+    for name in ("psnr_tonemapped_db", "psnr_noisy_tonemapped_db", "relative_mse", "smape", "energy_bias_percent"):
+        assert document["mean"][name] == pytest.approx(np.mean([row[name] for row in document["images"]]))
+    assert "mean" in done.stdout
+    assert len(list(pictures.iterdir())) == 3
+    done = run_verb("launch.evaluate", render_run, "--images", tmp_path)
+    assert done.returncode == 2
+    assert "renders are scored on renders" in done.stderr
+
+
 def test_a_network_learns_from_noisy_renders_alone(render_set: Path) -> None:
     """A short training on pairs of renders comes closer to the references, which it never sees, and keeps the light."""
     frames = RealisationSet(render_set)
