@@ -142,6 +142,12 @@ def evaluate_shots(denoiser: Denoiser, options: argparse.Namespace) -> None:
             file.write(json.dumps(document, indent=1).encode() + b"\n")
 
 
+def score_renders(options: argparse.Namespace) -> None:
+    if not options.data:
+        raise BadInput("renders are scored on renders", "the command line", "--images", "--data SHARDS")
+    print(render_table(evaluate_renders(options.run, options.data, options.limit, options.pictures, options.json)))
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="n2n evaluate", description="Measure a denoiser on clean pictures.")
     parser.add_argument("run", help="folder of a run, or a checkpoint")
@@ -158,9 +164,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.limit < 0:
         raise BadInput("an option is negative", "the command line", f"--limit {options.limit}", "at least 0")
     if trained_on(Path(options.run)) == "renders":
-        if not options.data:
-            raise BadInput("renders are scored on renders", "the command line", "--images", "--data SHARDS")
-        print(render_table(evaluate_renders(options.run, options.data, options.limit, options.pictures, options.json)))
+        score_renders(options)
         return
     denoiser = Denoiser.load(options.run)
     if options.data:
