@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import jsonargparse
 
@@ -20,6 +20,7 @@ from pipeline.corruption import CorruptionConfig
 from pipeline.errors import BadInput
 from pipeline.loader import LoaderConfig
 from pipeline.pairs import PairsConfig
+from pipeline.radiance import RendersConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class DataConfig:
 
     train: str
     """Folder of the shard set to train on."""
+    kind: Literal["pictures", "renders"] = "pictures"
+    """What the sets hold: pictures, to which noise is added, or several noisy renders of each frame."""
     validation: str = ""
     """Shard set or folder of clean pictures to validate on; empty for no validation."""
     validation_pictures: int = 32
@@ -44,6 +47,7 @@ class RunConfig:
     seed: int = 0
     """Of the network's first weights, the order of samples, crops and noise."""
     pairs: PairsConfig = field(default_factory=PairsConfig)
+    renders: RendersConfig = field(default_factory=RendersConfig)
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)

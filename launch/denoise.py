@@ -11,12 +11,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from launch.asked_files import asked_files
+from launch.denoise_frames import Summary, denoise_frames
 from launch.denoise_stills import Done, denoise_file
-from launch.denoiser import Denoiser, Inference
+from launch.denoiser import Denoiser, Inference, trained_on
+from launch.frame_denoiser import FrameDenoiser
 from launch.journal import Journal
 from launch.world import World, run_in_world
 from model.tiling import TILE
 from pipeline.errors import DISK_ERRORS, EXIT_BAD_INPUT, BadInput, disk_error, run_verb
+from pipeline.exr.buffers import Patterns
 from pipeline.panel import save_png, side_by_side
 from pipeline.stills.kinds import open_stills
 
@@ -26,7 +29,9 @@ PIPE = "-"
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="n2n denoise", description="Denoise pictures.")
     parser.add_argument("run", help="folder of a run, or a checkpoint")
-    parser.add_argument("pictures", nargs="+", help="pictures, folders of them, globs, frame_%%04d.png; - for stdin")
+    parser.add_argument(
+        "pictures", nargs="+", help="pictures, folders of them, globs, frame_%%04d.png, shot.####.exr; - for stdin"
+    )
     parser.add_argument("--out", required=True, help="folder for the denoised pictures; - for stdout")
     parser.add_argument("--self-ensemble", action="store_true", help="the mean over 8 flips and turns; 8 times slower")
     parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16")
@@ -35,6 +40,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--white", type=float, help="sample value of white (default: 255, 65535, or 1.0 of floats)")
     parser.add_argument("--compare", type=Path, help="folder for pictures: noisy and denoised side by side")
     parser.add_argument("--again", action="store_true", help="denoise also what an earlier run has finished")
+    parser.add_argument("--exposure", type=float, help="EXR: factor before the network (default: from the frames)")
+    parser.add_argument("--channels", action="append", default=[], help="EXR: as for n2n shard, such as color=C.[rgb]")
     options = parser.parse_args(arguments)
     if options.white is not None and not options.white > 0:
         raise BadInput("an option is not positive", "the command line", f"--white {options.white:g}", "above 0")
@@ -43,8 +50,22 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
+def frames_denoised(options: argparse.Namespace) -> Summary:
+    """EXR frames by a denoiser of renders."""
+    if options.exposure is not None and not options.exposure > 0:
+        raise BadInput("an exposure that is no factor", "the command line", str(options.exposure), "more than 0")
+    channels = Patterns.parse(options.channels)
+    files, out = [Path(file) for file in options.pictures], Path(options.out)
+    return denoise_frames(FrameDenoiser.load(options.run), files, out, channels, options.exposure)
+
+
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
+    if trained_on(Path(options.run)) == "renders":
+        print(frames_denoised(options))
+        return
+    if options.exposure is not None or options.channels:
+        raise BadInput("an option for EXR frames", "the command line", f"a run on pictures, {options.run}")
     if options.out == PIPE:
         denoise_pipe(options)
         return

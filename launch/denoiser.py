@@ -18,6 +18,8 @@ from pipeline.corruptions.camera import to_srgb
 from pipeline.corruptions.registry import LAWS
 from pipeline.errors import BadInput
 
+EXPORTED = ".safetensors"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inference:
@@ -67,13 +69,11 @@ class Denoiser:
         Raises BadInput where there is none, or where its weights are not those of its network.
         """
         path = Path(run_or_checkpoint)
-        if path.suffix == ".safetensors":
+        if path.suffix == EXPORTED:
             return cls.from_weights(read_file(path), path, device, inference)
-        document = load_latest(existing_run(path)) if path.is_dir() else load_checkpoint(path)
-        if document is None:
-            raise BadInput("the run has no checkpoint yet", path, "none", "at least one", "train on, or name another")
-        net = UNet(UNetConfig(**document["config"]["network"]))
-        load_weights(net, document["ema"], path)
+        net, document = load_network(path)
+        if kind_of(document) != "pictures":
+            raise BadInput("a denoiser of renders", path, "data.kind renders", "one of pictures")
         denoiser = cls(net, device, corruption=document["config"]["corruption"]["name"], inference=inference)
         denoiser.training = {
             **document["config"],
@@ -132,6 +132,26 @@ class Denoiser:
             chosen, lambda view: read(view).to(self.device), wanted, size, self.inference.batch
         ):
             yield window, to_srgb(core.cpu()) if self.linear else core.cpu()
+
+
+def load_network(path: Path) -> tuple[UNet, dict[str, Any]]:
+    """The averaged network of a run or a checkpoint, and the checkpoint's document."""
+    document = load_latest(existing_run(path)) if path.is_dir() else load_checkpoint(path)
+    if document is None:
+        raise BadInput("the run has no checkpoint yet", path, "none", "at least one", "train on, or name another")
+    net = UNet(UNetConfig(**document["config"]["network"]))
+    load_weights(net, document["ema"], path)
+    return net, document
+
+
+def trained_on(path: Path) -> str:
+    """Pictures or renders; of exported weights, pictures."""
+    return "pictures" if path.suffix == EXPORTED else kind_of(load_network(path)[1])
+
+
+def kind_of(document: dict[str, Any]) -> str:
+    """What a checkpoint's run was trained on; pictures, where it is older than the question."""
+    return str(document["config"]["data"].get("kind", "pictures"))
 
 
 def read_file(path: Path) -> bytes:

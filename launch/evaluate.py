@@ -10,7 +10,9 @@ from pathlib import Path
 
 from launch.asked_noise import add_noise_options, asked_corruptions, noise_label
 from launch.baselines import BASELINES, baseline
-from launch.denoiser import Denoiser
+from launch.denoiser import Denoiser, trained_on
+from launch.evaluate_renders import evaluate_renders
+from launch.evaluate_renders import table as render_table
 from launch.evaluation_page import Shown, save_evaluation_page, shown, worst_and_best
 from launch.scoreboard import save_csv, save_json, table
 from launch.scores import Denoise, Evaluation, Score, captioned, measure, share_out
@@ -57,12 +59,26 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
+def score_renders(options: argparse.Namespace, world: World) -> None:
+    asked = [name for name in ("images", "corruption", "html", "csv", "baseline") if getattr(options, name)]
+    if asked or len(options.run) != 1:
+        got = ", ".join(f"--{name}" for name in asked) or f"{len(options.run)} runs"
+        wanted = "one run on renders, --data, --limit, --pictures and --json"
+        raise BadInput("not with renders", "the command line", got, wanted)
+    if world.first:
+        scores = evaluate_renders(options.run[0], options.data, options.limit, options.pictures, options.json)
+        print(render_table(scores))
+
+
 def main(arguments: list[str] | None = None) -> None:
     run_in_world(lambda world: evaluate_all(parse(arguments), world))
 
 
 def evaluate_all(options: argparse.Namespace, world: World) -> None:
     logging.basicConfig(level=logging.WARNING if world.first else logging.ERROR, format="%(message)s", force=True)
+    if any(trained_on(Path(run)) == "renders" for run in options.run):
+        score_renders(options, world)
+        return
     if options.data and load_index(options.data).members_sha256:
         evaluate_shots(options, world)
         return

@@ -4,6 +4,7 @@ from model.losses import SEEKS, LossConfig
 from pipeline.corruption import CorruptionConfig
 from pipeline.errors import BadInput
 
+RENDER_LOSSES = ("relative_l2", "l2")
 # Of several right ones, the first of these: masked before plain, and squares before what learns more slowly.
 PREFERENCE = ("masked_l2", "l2", "l1", "l0", "relative_l2")
 
@@ -33,4 +34,24 @@ def choose_loss(config: LossConfig, corruption: CorruptionConfig, target: str) -
         f"{' and the '.join(corruption.statistics)} is clean",
         wanted=" or ".join(right),
         todo=f"set loss.name to {right[0]} or auto; loss.allow_biased=true trains on it anyway",
+    )
+
+
+def choose_render_loss(config: LossConfig, target: str) -> str:
+    """The same for renders, whose noise has the clean picture as its mean, and heavy tails.
+
+    Relative squares are deaf to the rare bright pixels that would decide plain ones (Lehtinen et al. 2018, section
+    3.3). Medians and modes of such noise are far too dark.
+    """
+    if config.name == "auto":
+        return "relative_l2"
+    if config.name in RENDER_LOSSES or (config.name != "masked_l2" and (target == "clean" or config.allow_biased)):
+        return config.name
+    seeks = f"{config.name}, which seeks the {SEEKS[config.name]} of the target"
+    raise BadInput(
+        "this loss does not find the clean picture",
+        where="loss.name",
+        got=f"{seeks}: of a render's noise only the mean is clean",
+        wanted=" or ".join(RENDER_LOSSES),
+        todo="set loss.name to auto" + ("" if config.name == "masked_l2" else "; or allow it: loss.allow_biased=true"),
     )

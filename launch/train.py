@@ -12,6 +12,7 @@ from launch.checkpoint import load_latest, save_best, save_checkpoint
 from launch.config import RunConfig, parse_config, refuse_change, to_dict
 from launch.denoiser import load_weights
 from launch.objective import choose_loss
+from launch.render_training import open_renders
 from launch.report import Report, talk
 from launch.run_dir import RunDir, plain
 from launch.schedule import Interval, learning_rate
@@ -24,18 +25,18 @@ from model.losses import annealed_gamma, loss_at
 from pipeline.errors import BadInput, run_verb
 from pipeline.loader import BatchShare, load_pairs
 from pipeline.open_pairs import open_pairs
+from pipeline.pairs import PairDataset
 from pipeline.reader import ShardSet
 from pipeline.realisations import RealisationSet
+from pipeline.shot_pairs import ShotPairs
 
 log = logging.getLogger(__name__)
 
 
 def train(config: RunConfig, world: World) -> None:
     """Train until `train.images`, from the newest whole checkpoint of the run if there is one."""
-    loss_name = choose_loss(config.loss, config.corruption, config.pairs.target)
     share = BatchShare(config.train.batch, world.rank, world.size)
-    train_set = Path(config.data.train)
-    dataset = open_pairs(train_set, config.pairs, config.corruption, config.seed, config.loader.window)
+    dataset, loss_name = open_renders(config) if config.data.kind == "renders" else open_shots(config)
     shards = dataset.shards
     config = fit_channels(config, dataset)
     validation = open_validation(config)
@@ -75,6 +76,13 @@ def train(config: RunConfig, world: World) -> None:
         tracker.finish()
         run.release()
         log.info("done: %d images; %s", state.images, run.path)
+
+
+def open_shots(config: RunConfig) -> tuple[PairDataset | ShotPairs, str]:
+    """The pairs of photographs or of real shots, and the loss."""
+    loss_name = choose_loss(config.loss, config.corruption, config.pairs.target)
+    train_set = Path(config.data.train)
+    return open_pairs(train_set, config.pairs, config.corruption, config.seed, config.loader.window), loss_name
 
 
 def due(state: TrainState, every: int) -> bool:

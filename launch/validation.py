@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from launch.config import RunConfig
+from launch.render_training import RenderValidation
 from launch.report import Report
 from launch.scores import captioned, evaluate, mean_of, measure
 from launch.state import TrainState
@@ -20,23 +21,26 @@ from pipeline.gallery import Gallery
 from pipeline.index import INDEX, load_index
 from pipeline.pairs import PairDataset
 from pipeline.panel import coloured, side_by_side
+from pipeline.render_pairs import RenderPairDataset
 from pipeline.shot_pairs import ShotPairs
 
 log = logging.getLogger(__name__)
 
 
-def fit_channels(config: RunConfig, dataset: PairDataset | ShotPairs) -> RunConfig:
+def fit_channels(config: RunConfig, dataset: PairDataset | ShotPairs | RenderPairDataset) -> RunConfig:
     """The configuration with the network's channels those of real shots: 1 where all are grey."""
-    if isinstance(dataset, PairDataset):
+    if not isinstance(dataset, ShotPairs):
         return config
     channels = dataset.scale.channels
     return replace(config, network=replace(config.network, in_channels=channels, out_channels=channels))
 
 
-def open_validation(config: RunConfig) -> Gallery | Scenes | None:
+def open_validation(config: RunConfig) -> Gallery | Scenes | RenderValidation | None:
     """Pictures or scenes to validate on. Raises BadInput where they are not of the kind that is trained on."""
     if not config.data.validation:
         return None
+    if config.data.kind == "renders":
+        return RenderValidation(config)
     path = Path(config.data.validation)
     scenes = (path / INDEX).exists() and bool(load_index(path).members_sha256)
     real = config.corruption.name == "none"
@@ -46,7 +50,9 @@ def open_validation(config: RunConfig) -> Gallery | Scenes | None:
     return (Scenes if real else Gallery)(path, config.data.validation_pictures)
 
 
-def validate(state: TrainState, on: Gallery | Scenes, config: RunConfig, report: Report) -> float | None:
+def validate(
+    state: TrainState, on: Gallery | Scenes | RenderValidation, config: RunConfig, report: Report
+) -> float | None:
     """Measure the averaged network; every rank does its share.
 
     Returns the error by which checkpoints are compared: the unbiased one of real shots, where it may be had.
@@ -58,7 +64,9 @@ def validate(state: TrainState, on: Gallery | Scenes, config: RunConfig, report:
         return to_srgb(denoised) if config.corruption.law.linear else denoised
 
     error = None
-    if isinstance(on, Scenes):
+    if isinstance(on, RenderValidation):
+        error = on(state, report)
+    elif isinstance(on, Scenes):
         error = validate_scenes(denoise, state, on, report)
     else:
         validate_pictures(denoise, state, on, config, report)

@@ -86,7 +86,7 @@ class LeftOut:
 
     source: str
     kind: str
-    """unreadable, unsafe, small, empty or duplicate; of scenes, unpaired or audit."""
+    """unreadable, unsafe, small, empty or duplicate; of scenes and renders, unpaired, audit or spare."""
     reason: str
 
 

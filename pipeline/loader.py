@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from pipeline.errors import BadInput
 from pipeline.pairs import AnyPair, PairDataset
+from pipeline.render_pairs import RenderPairDataset
 from pipeline.shot_pairs import ShotPairs
 
 
@@ -79,7 +80,12 @@ def leave_signals_to_parent(_worker: int) -> None:
 
 
 def load_pairs(
-    dataset: PairDataset | ShotPairs, share: BatchShare, config: LoaderConfig, *, start: int, pin_memory: bool = False
+    dataset: PairDataset | ShotPairs | RenderPairDataset,
+    share: BatchShare,
+    config: LoaderConfig,
+    *,
+    start: int,
+    pin_memory: bool = False,
 ) -> Iterator[tuple[AnyPair, float]]:
     """Yield (batch, seconds waited for it) from draw `start` on, for ever.
 

@@ -16,7 +16,10 @@ def open_pairs(
     folder: Path, pairs: PairsConfig, corruption: CorruptionConfig, seed: int, window: int
 ) -> PairDataset | ShotPairs:
     """Raises BadInput where noise would be drawn over shots that have their own, or none over clean photographs."""
-    real = bool(load_index(folder).members_sha256)
+    index = load_index(folder)
+    if index.options.get("kind") == "renders":
+        raise BadInput("a set of renders", folder, "data.kind pictures", "data.kind renders", "use configs/render.yaml")
+    real = bool(index.members_sha256)
     if real and corruption.name != "none":
         wanted = "none: the shots bring their own noise, and more of it would be another problem than theirs"
         raise BadInput("noise over real noise", "corruption.name", corruption.name, wanted, "corruption.name=none")

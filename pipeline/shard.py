@@ -16,6 +16,7 @@ import numpy as np
 
 from pipeline.audit import AuditConfig
 from pipeline.errors import BadInput, run_verb
+from pipeline.exr.buffers import Patterns
 from pipeline.index import Index, LeftOut, shown
 from pipeline.remote import Place, output_place
 from pipeline.shard_pairs import ShardPairsConfig, shard_pairs
@@ -23,6 +24,7 @@ from pipeline.sharding.assemble import Kind, MakeConfig, make_set
 from pipeline.sharding.duplicates import find_duplicates
 from pipeline.sharding.part import Part, part_of_environment
 from pipeline.sharding.plan import PlanConfig, make_plan
+from pipeline.sharding.render_shards import RenderShardConfig, shard_renders
 from pipeline.sharding.shard_writer import gather, write_shard
 from pipeline.sharding.shot_scenes import ShotsConfig
 from pipeline.sharding.split import Split
@@ -32,6 +34,7 @@ from pipeline.sources.shots import Layout, ScenesConfig, list_scenes
 
 SOURCES_HELP = "folders of pictures, tars (also of tars, also WebDataset), zips; globs; s3://, gs://, https:// of these"
 MODES = ("leave-out", "refuse", "keep")
+NOT_OF_RENDERS = ("sources", "list", "split", "group_by", "store", "min_side", "max_side", "grey", "check", "pairs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,15 @@ def build_parser() -> argparse.ArgumentParser:
     say = parser.add_argument
     say("sources", nargs="*", help=SOURCES_HELP)
     say("--list", type=Path, action="append", default=[], help="a file of paths of pictures, one a line")
+    say(
+        "--renders",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="folders of EXR files instead: several renders of each frame",
+    )
+    say("--renders-pattern", default="", help="regular expression of their names, with a group named frame, ...")
+    say("--channels", action="append", default=[], help="channels of a buffer of theirs, as in albedo=house_alb.[RGB]")
     say("--out", required=True, help="folder for the set, or s3://..., gs://...; index.json appears there last")
     say("--shard-mb", type=float, default=128.0, help="megabytes of sources that fill a shard (default: 128)")
     say("--seed", type=int, default=0, help="of the order of pictures in the set (default: 0)")
@@ -95,7 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     say(
         "--reference", nargs="+", default=[], help="with --pairs: names of shots that are clean (default: clean gt ...)"
     )
-    say("--audit", choices=MODES, default="leave-out", help="with --pairs: what becomes of shots with defects")
+    say("--audit", choices=MODES, default="leave-out", help="with --pairs, --renders: what becomes of defects")
     say("--white", type=float, default=0.0, help="with --pairs: the value of white (default: the greatest of its type)")
     say("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     say("--part", help="make the shards of part I of N alone: I/N (default: what the launcher's variables say)")
@@ -116,8 +128,8 @@ def read_common(options: argparse.Namespace) -> dict[str, Any]:
         if getattr(options, name) < least:
             flag = "--" + name.replace("_", "-")
             raise BadInput(f"{flag} is too small", "the command line", str(getattr(options, name)), f">= {least}")
-    if not options.sources and not options.list:
-        raise BadInput("no sources", "the command line", "", "folders, archives or a --list")
+    if not options.sources and not options.list and not options.renders:
+        raise BadInput("no sources", "the command line", "", "folders, archives, a --list or --renders")
     part = Part.parse(options.part) if options.part else part_of_environment(os.environ)
     return {
         "plan": PlanConfig(shard_mb=options.shard_mb, seed=options.seed),
@@ -130,6 +142,8 @@ def read_common(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def make(options: argparse.Namespace, out: Place) -> dict[str, Index | None]:
+    if options.renders:
+        return {"": make_renders(options, out)}
     if not options.pairs:
         for name in ("pattern", "reference", "white"):
             if getattr(options, name):
@@ -147,6 +161,25 @@ def make(options: argparse.Namespace, out: Place) -> dict[str, Index | None]:
     return shard_pairs(list_scenes(options.sources, scenes), out, of_scenes)
 
 
+def make_renders(options: argparse.Namespace, out: Place) -> Index | None:
+    """Raises BadInput where an option is given that renders do not know."""
+    defaults = build_parser().parse_args(["--out", "."])
+    for name in NOT_OF_RENDERS:
+        if getattr(options, name) != getattr(defaults, name):
+            got = f"{name.replace('_', '-')} {getattr(options, name)}"
+            raise BadInput("an option that renders do not know", "the command line", got, "--renders without it")
+    common = read_common(options)
+    del common["split"]
+    config = RenderShardConfig(
+        tile=options.tile,
+        pattern=options.renders_pattern,
+        channels=Patterns.parse(options.channels),
+        audit=AuditConfig(mode=options.audit),
+        **common,
+    )
+    return shard_renders(options.renders, out, config)
+
+
 def main(arguments: list[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
     folder = output_place(options.out)
@@ -158,7 +191,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"part {part} is done in {out}; when all are, run the same command with --finish")
             continue
         megabytes = sum(entry.bytes for entry in index.shards) / 1e6
-        what = "scenes" if options.pairs else "pictures"
+        what = "frames" if options.renders else "scenes" if options.pairs else "pictures"
         print(f"{index.samples} {what} in {len(index.shards)} shards, {megabytes:.1f} MB, in {out}")
         for entry in index.left_out:
             print(f"left out: {shown(entry)}")

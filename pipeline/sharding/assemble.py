@@ -24,7 +24,7 @@ from pipeline.sharding.jobs import (
 from pipeline.sharding.part import Part
 from pipeline.sharding.shard_writer import ShardResult, Tables
 
-NOT_BAD = ("duplicate", "small", "empty", "audit")  # left out because it was asked for
+NOT_BAD = ("duplicate", "small", "empty", "audit", "spare")  # left out because it was asked for, or not needed
 
 
 @dataclass(frozen=True)

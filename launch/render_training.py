@@ -1,0 +1,76 @@
+"""What training on renders does otherwise than training on pictures: its pairs, its loss, its validation."""
+
+import logging
+from pathlib import Path
+
+from launch.config import RunConfig
+from launch.frame_denoiser import FrameDenoiser
+from launch.objective import choose_render_loss
+from launch.render_scores import frames_to_score, mean_score, score_frame, score_frames
+from launch.report import Report
+from launch.state import TrainState
+from pipeline.errors import BadInput
+from pipeline.order import Order
+from pipeline.panel import side_by_side
+from pipeline.realisations import RealisationSet
+from pipeline.render_pairs import RenderPairDataset
+
+log = logging.getLogger(__name__)
+
+
+def open_renders(config: RunConfig) -> tuple[RenderPairDataset, str]:
+    """The pairs of a set of renders, and the loss. Raises BadInput where the configuration does not fit renders."""
+    loss_name = choose_render_loss(config.loss, config.pairs.target)
+    if config.network.in_channels != config.renders.channels:
+        raise BadInput(
+            "the network has not as many inputs as it is shown",
+            where="network.in_channels",
+            got=f"{config.network.in_channels}, for radiance and renders.buffers {list(config.renders.buffers)}",
+            wanted=f"{config.renders.channels}",
+            todo=f"set network.in_channels to {config.renders.channels}, or other renders.buffers",
+        )
+    if config.pairs.capture != "fresh":
+        got = f"{config.pairs.capture}: renders are as they were rendered"
+        raise BadInput("renders have no noise to draw", "pairs.capture", got, "fresh")
+    frames = open_set(config.data.train)
+    if config.pairs.target == "clean":
+        lacking = len(frames) - len(frames_to_score(frames))
+        if lacking:
+            raise BadInput("clean targets need references", frames.folder, f"{lacking} frames without", "one a frame")
+    order = Order(config.seed, frames.samples_per_shard, config.loader.window)
+    return RenderPairDataset(frames, order, config.pairs, config.renders, config.seed), loss_name
+
+
+def open_set(folder: str) -> RealisationSet:
+    """Raises BadInput where it holds anything but renders."""
+    frames = RealisationSet(Path(folder))
+    kind = frames.index.options.get("kind")
+    if kind != "renders":
+        raise BadInput("not a set of renders", folder, f"a set of {kind}", "one made by `n2n shard --renders`")
+    return frames
+
+
+class RenderValidation:
+    """Frames with references, denoised by the averaged network."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.renders = config.renders
+        self.frames = open_set(config.data.validation)
+        self.samples = frames_to_score(self.frames, config.data.validation_pictures)
+
+    def __call__(self, state: TrainState, report: Report) -> float:
+        """Measure; every rank does its share. Returns the error by which checkpoints are compared."""
+        denoise = FrameDenoiser(state.ema_net, self.renders, state.world.device)
+        with state.autocast:
+            scores = mean_score(score_frames(denoise, self.frames, self.samples, state.world))
+            report.metrics(state.images, {f"val/{name}": value for name, value in scores.items()})
+            if state.world.first:
+                _, views = score_frame(denoise, self.frames, self.samples[0])
+                report.picture(state.images, "val/picture", side_by_side(views))
+        if state.world.first:
+            log.info(
+                "%9d images  validation, tone-mapped: noisy %.2f dB, denoised %.2f dB; energy %+.2f %%",
+                *(state.images, scores["psnr_noisy_tonemapped_db"], scores["psnr_tonemapped_db"]),
+                scores["energy_bias_percent"],
+            )
+        return scores["relative_mse"]

@@ -1,0 +1,1 @@
+"""OpenEXR files in and out."""

@@ -1,0 +1,78 @@
+"""Renders, and a denoiser trained on them for a few steps. Everything is generated."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.exr.pixels import encode
+from pipeline.sharding.render_shards import RenderShardConfig, shard_renders
+from tests.conftest import environment
+
+SHAPE = (40, 56)
+
+
+def save_render(
+    path: Path, scene: int, seed: int, *, scale: float = 1.0, noise: bool = True, kind: Any = np.float16
+) -> None:
+    """A gradient of light over squares, with multiplicative noise of mean one, and an albedo and a normal."""
+    rng = np.random.default_rng([scene, seed])
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] / SHAPE[1]
+    squares = 0.2 + 0.6 * (((8 * x).astype(int) + (6 * y).astype(int) + scene) % 2)
+    channels: dict[str, Any] = {}
+    for number, letter in enumerate("RGB"):
+        light = scale * squares * (0.3 + x) * (1 + number / 3)
+        channels[letter] = light * (rng.gamma(2, 0.5, SHAPE) if noise else 1)
+        channels[f"albedo.{letter}"] = squares + rng.normal(0, 0.02, SHAPE)
+        channels[f"normal.{'XYZ'[number]}"] = np.full(SHAPE, number - 1.0)
+    channels["crypto00.R"] = rng.integers(0, 2**16, SHAPE, dtype=np.uint16).view(np.float16)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(
+        encode({name: np.asarray(plane).astype(kind) for name, plane in channels.items()}, {"owner": "us"})
+    )
+
+
+@pytest.fixture(scope="session")
+def render_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three frames of two realisations and a reference."""
+    folder = tmp_path_factory.mktemp("render_set")
+    for scene in range(3):
+        for number, name in enumerate("ab"):
+            save_render(folder / f"exr/room{scene}_{name}_8spp.exr", scene, number)
+        save_render(folder / f"exr/room{scene}_ref_1024spp.exr", scene, 9, noise=False)
+    shard_renders([folder / "exr"], folder / "set", RenderShardConfig())
+    return folder / "set"
+
+
+RENDERS = (
+    "--config=configs/render.yaml",
+    "--pairs.crop=32",
+    "--train.batch=2",
+    "--train.precision=float32",
+    "--train.log_every_images=2",
+    "--train.checkpoint_every_images=4",
+    "--loader.workers=1",
+    "--wandb.mode=off",
+)
+
+
+@pytest.fixture(scope="session")
+def render_options(render_set: Path) -> tuple[str, ...]:
+    root = Path(__file__).parent.parent.parent
+    config = f"--config={root / 'configs/render.yaml'}"
+    return (config, *RENDERS[1:], f"--data.train={render_set}", f"--data.validation={render_set}")
+
+
+@pytest.fixture(scope="session")
+def render_run(render_options: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of four steps, not to be changed by tests."""
+    folder = tmp_path_factory.mktemp("runs") / "renders"
+    command = [sys.executable, "-m", "launch.train", "--run", str(folder), *render_options, "--train.images=8"]
+    variables = {**environment(), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
+    done = subprocess.run(command, cwd=folder.parent, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder

@@ -1,0 +1,142 @@
+"""Training on renders: what is measured, what is refused, and that it resumes."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from launch.checkpoint import load_latest
+from launch.frame_denoiser import FrameDenoiser
+from launch.objective import choose_render_loss
+from launch.render_scores import frames_to_score, mean_score, score_frames
+from launch.run_dir import RunDir
+from model.losses import LossConfig, relative_l2
+from model.unet import UNet, UNetConfig
+from pipeline.errors import BadInput
+from pipeline.order import Order
+from pipeline.pairs import PairsConfig
+from pipeline.radiance import RendersConfig
+from pipeline.realisations import RealisationSet
+from pipeline.render_pairs import RenderPairDataset
+
+
+def test_a_run_says_how_it_does_in_the_terms_of_renders(render_run: Path) -> None:
+    lines = [json.loads(line) for line in (render_run / "metrics.jsonl").read_text().splitlines()]
+    (scores,) = [line for line in lines if "val/psnr_tonemapped_db" in line]
+    assert scores.keys() >= {"val/psnr_noisy_tonemapped_db", "val/relative_mse", "val/smape", "val/energy_bias_percent"}
+    assert all(np.isfinite(value) for value in scores.values())
+    assert list((render_run / "pictures").glob("*.png"))
+
+
+def test_a_resumed_run_equals_the_one_never_stopped(
+    render_run: Path, render_options: tuple[str, ...], tmp_path: Path, run_verb: Any
+) -> None:
+    run = Path(shutil.copytree(render_run, tmp_path / "run"))
+    newest = max((run / "checkpoints").glob("0*"))
+    whole = load_latest(RunDir(render_run))
+    newest.unlink()
+    half = load_latest(RunDir(run))
+    assert half is not None
+    assert whole is not None
+    assert half["images"] == 4
+    done = run_verb("launch.train", "--run", run, *render_options, "--train.images=8")
+    assert done.returncode == 0, done.stderr
+    resumed = load_latest(RunDir(run))
+    assert resumed is not None
+    assert resumed["images"] == 8
+    assert all(torch.equal(resumed["ema"][name], tensor) for name, tensor in whole["ema"].items())
+    assert not all(torch.equal(half["ema"][name], tensor) for name, tensor in whole["ema"].items())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--network.in_channels=3"], "as many inputs"),
+        (["--renders.buffers=[albedo,normal,depth]", "--network.in_channels=10"], "also depth"),
+        (["--loss.name=l1"], "seeks the median"),
+        (["--loss.name=masked_l2", "--loss.allow_biased=true"], "masked_l2"),
+        (["--pairs.capture=fixed"], "no noise to draw"),
+        (["--renders.buffers=[albedo,albedo]"], "wanted each once"),
+    ],
+)
+def test_what_does_not_fit_renders_is_one_message(
+    options: list[str], message: str, render_options: tuple[str, ...], tmp_path: Path, run_verb: Any
+) -> None:
+    done = run_verb("launch.train", "--run", tmp_path / "run", *render_options, *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_sets_of_pictures_and_of_renders_are_told_apart(
+    shards: Path, render_options: tuple[str, ...], render_set: Path, tmp_path: Path, run_verb: Any
+) -> None:
+    done = run_verb("launch.train", "--run", tmp_path / "a", *render_options, f"--data.train={shards}")
+    assert done.returncode == 2
+    assert "a set of single pictures" in done.stderr
+    done = run_verb("launch.train", "--run", tmp_path / "b", f"--data.train={render_set}")
+    assert done.returncode == 2
+    assert "a set of renders" in done.stderr
+
+
+def test_losses_of_renders() -> None:
+    assert choose_render_loss(LossConfig(), "noisy") == "relative_l2"
+    assert choose_render_loss(LossConfig(name="l2"), "noisy") == "l2"
+    assert choose_render_loss(LossConfig(name="l1"), "clean") == "l1"
+    assert choose_render_loss(LossConfig(name="l1", allow_biased=True), "noisy") == "l1"
+    with pytest.raises(BadInput, match="only the mean is clean"):
+        choose_render_loss(LossConfig(name="l0"), "noisy")
+
+
+def test_the_reference_itself_scores_as_perfect_and_the_noisy_frame_as_noisy(render_set: Path) -> None:
+    frames = RealisationSet(render_set)
+    samples = frames_to_score(frames)
+    assert len(samples) == 3
+    same = mean_score(score_frames(lambda buffers, _: buffers["color"].astype(np.float32), frames, samples))
+    assert same["psnr_tonemapped_db"] == same["psnr_noisy_tonemapped_db"]
+    assert abs(same["energy_bias_percent"]) < 5 * 100 * np.sqrt(0.5 / (3 * 3 * 40 * 56)) * 1.5  # noise of mean one
+    darker = mean_score(score_frames(lambda buffers, _: 0.5 * buffers["color"].astype(np.float32), frames, samples))
+    assert darker["energy_bias_percent"] == pytest.approx((same["energy_bias_percent"] - 100) / 2, abs=1)
+
+
+def test_evaluate_scores_every_frame_that_has_a_reference(
+    render_run: Path, render_set: Path, tmp_path: Path, run_verb: Any
+) -> None:
+    out, pictures = tmp_path / "scores.json", tmp_path / "pictures"
+    done = run_verb("launch.evaluate", render_run, "--data", render_set, "--json", out, "--pictures", pictures)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(out.read_text())
+    assert sorted(row["name"] for row in document["images"]) == ["room0", "room1", "room2"]
+    for name in ("psnr_tonemapped_db", "psnr_noisy_tonemapped_db", "relative_mse", "smape", "energy_bias_percent"):
+        assert document["mean"][name] == pytest.approx(np.mean([row[name] for row in document["images"]]))
+    assert "mean" in done.stdout
+    assert len(list(pictures.iterdir())) == 3
+    done = run_verb("launch.evaluate", render_run, "--images", tmp_path)
+    assert done.returncode == 2
+    assert "renders are scored on renders" in done.stderr
+
+
+def test_a_network_learns_from_noisy_renders_alone(render_set: Path) -> None:
+    """A short training on pairs of renders comes closer to the references, which it never sees, and keeps the light."""
+    frames = RealisationSet(render_set)
+    renders = RendersConfig(buffers=("albedo", "normal"))
+    pairs = RenderPairDataset(frames, Order(0, frames.samples_per_shard), PairsConfig(crop=32), renders, 0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = UNet(UNetConfig(in_channels=9))
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    for step in range(250):
+        optimizer.param_groups[0]["lr"] = 1e-3 * (1 - step / 250)
+        source, target = pairs.batch(range(4 * step, 4 * step + 4))
+        loss = relative_l2(net(source), target)
+        optimizer.zero_grad()
+        (loss.total / loss.elements).backward()
+        optimizer.step()
+    denoise = FrameDenoiser(net.eval(), renders, torch.device("cpu"))
+    score = mean_score(score_frames(denoise, frames, frames_to_score(frames)))
+    assert score["psnr_tonemapped_db"] > score["psnr_noisy_tonemapped_db"] + 2
+    assert abs(score["energy_bias_percent"]) < 15
