@@ -14,8 +14,6 @@ from launch.weights import read_weights
 from model.ensemble import self_ensemble
 from model.tiling import TILE, Window, denoise_windows, tiles
 from model.unet import UNet, UNetConfig
-from pipeline.corruptions.camera import to_srgb
-from pipeline.corruptions.registry import LAWS
 from pipeline.errors import BadInput
 
 EXPORTED = ".safetensors"
@@ -51,9 +49,8 @@ class Denoiser:
         corruption: str = "gaussian",
         inference: Inference | None = None,
     ) -> None:
-        """`corruption` names the noise that the network was trained on; behind some it puts out linear light."""
+        """`corruption` names the noise that the network was trained on."""
         self.corruption = corruption
-        self.linear = LAWS[corruption].linear
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net = net.eval().to(self.device).to(memory_format=torch.channels_last)
         self.inference = inference or Inference()
@@ -131,7 +128,7 @@ class Denoiser:
         for window, core in denoise_windows(
             chosen, lambda view: read(view).to(self.device), wanted, size, self.inference.batch
         ):
-            yield window, to_srgb(core.cpu()) if self.linear else core.cpu()
+            yield window, core.cpu()
 
 
 def load_network(path: Path) -> tuple[UNet, dict[str, Any]]:

@@ -99,7 +99,7 @@ FORMATS: dict[str, Callable[[Denoiser], tuple[bytes, Run]]] = {
 
 
 def portable_of(denoiser: Denoiser) -> Portable:
-    return Portable(denoiser.net, denoiser.linear).eval()
+    return Portable(denoiser.net).eval()
 
 
 @torch.no_grad()

@@ -1,6 +1,10 @@
 """Which loss a run minimises: one whose minimiser is the clean picture, unless another is asked for knowingly."""
 
-from model.losses import SEEKS, LossConfig
+from collections.abc import Callable
+
+from launch.config import RunConfig
+from model.light import in_linear_light
+from model.losses import SEEKS, LossConfig, LossSum, annealed_gamma, loss_at
 from pipeline.corruption import CorruptionConfig
 from pipeline.errors import BadInput
 
@@ -55,3 +59,9 @@ def choose_render_loss(config: LossConfig, target: str) -> str:
         wanted=" or ".join(RENDER_LOSSES),
         todo="set loss.name to auto" + ("" if config.name == "masked_l2" else "; or allow it: loss.allow_biased=true"),
     )
+
+
+def loss_now(config: RunConfig, name: str, images: int) -> Callable[..., LossSum]:
+    """The run's loss at a clock reading: annealed where it is, and in linear light where the targets are."""
+    loss = loss_at(name, annealed_gamma(images, config.train.images, config.loss.gamma_floor))
+    return in_linear_light(loss) if config.corruption.law.linear else loss

@@ -5,20 +5,18 @@ from torch import Tensor, nn
 
 from model.padding import reflect_index
 from model.unet import MULTIPLE, UNet
-from pipeline.corruptions.camera import to_srgb
 
 
 class Portable(nn.Module):
     """(N, C, H, W) in [0, 1] as encoded, any N, H and W, to the same; unclipped.
 
-    Padding, centring, cropping and, where the network puts out linear light, encoding are part of the graph. Memory
-    grows with the picture: tiles are the caller's, with model.unet.CONTEXT pixels around them.
+    Padding, centring and cropping are part of the graph. Memory grows with the picture: tiles are the caller's, with
+    model.unet.CONTEXT pixels around them.
     """
 
-    def __init__(self, net: UNet, linear: bool) -> None:
+    def __init__(self, net: UNet) -> None:
         super().__init__()
         self.net = net
-        self.linear = linear
 
     def forward(self, noisy: Tensor) -> Tensor:
         height, width = noisy.shape[-2:]
@@ -28,8 +26,7 @@ class Portable(nn.Module):
             # Of positive numbers alone: ONNX rounds a quotient towards zero.
             whole = (size + MULTIPLE - 1) // MULTIPLE * MULTIPLE
             padded = padded.index_select(axis, reflect_index(size, whole, noisy.device))
-        denoised = self.net.of_whole_cells(padded)[..., :height, :width]
-        return to_srgb(denoised) if self.linear else denoised
+        return self.net.of_whole_cells(padded)[..., :height, :width]
 
 
 def exported(portable: Portable, channels: int) -> torch.export.ExportedProgram:

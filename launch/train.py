@@ -11,7 +11,7 @@ import torch
 from launch.checkpoint import load_latest, save_best, save_checkpoint
 from launch.config import RunConfig, parse_config, refuse_change, to_dict
 from launch.denoiser import load_weights
-from launch.objective import choose_loss
+from launch.objective import choose_loss, loss_now
 from launch.render_training import open_renders
 from launch.report import Report, talk
 from launch.run_dir import RunDir, plain
@@ -21,7 +21,6 @@ from launch.stopping import StopRequest
 from launch.tracking import Tracker
 from launch.validation import fit_channels, open_validation, validate
 from launch.world import World, run_in_world
-from model.losses import annealed_gamma, loss_at
 from pipeline.errors import BadInput, run_verb
 from pipeline.loader import BatchShare, load_pairs
 from pipeline.open_pairs import open_pairs
@@ -56,8 +55,7 @@ def train(config: RunConfig, world: World) -> None:
     while state.images < config.train.images:
         batch, waited_s = next(pairs)
         lr = learning_rate(config.optim, state.images, config.train.images)
-        gamma = annealed_gamma(state.images, config.train.images, config.loss.gamma_floor)
-        loss = state.step(batch, lr, loss_at(loss_name, gamma))
+        loss = state.step(batch, lr, loss_now(config, loss_name, state.images))
         report.step(state.images, loss=loss, lr=lr, data_wait_s=waited_s)
 
         done, stopped = state.images >= config.train.images, stop.agreed()

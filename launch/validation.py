@@ -15,7 +15,6 @@ from launch.scores import captioned, evaluate, mean_of, measure
 from launch.state import TrainState
 from launch.unbiased import Scenes, refusal, scene_errors, summary
 from model.tiling import denoise_tiled
-from pipeline.corruptions.camera import to_srgb
 from pipeline.errors import BadInput
 from pipeline.gallery import Gallery
 from pipeline.index import INDEX, load_index
@@ -60,8 +59,7 @@ def validate(
 
     def denoise(noisy: Tensor) -> Tensor:
         with torch.no_grad(), state.autocast:
-            denoised = denoise_tiled(state.ema_net, noisy.to(state.world.device)).float().cpu()
-        return to_srgb(denoised) if config.corruption.law.linear else denoised
+            return denoise_tiled(state.ema_net, noisy.to(state.world.device)).float().cpu()
 
     error = None
     if isinstance(on, RenderValidation):

@@ -19,16 +19,14 @@ def denoised(denoiser: Denoiser, noisy: torch.Tensor) -> torch.Tensor:
     return torch.stack([denoiser(picture) for picture in noisy])
 
 
-@pytest.mark.parametrize("corruption", ["gaussian", "camera"])
 @torch.no_grad()
-def test_the_graph_has_padding_and_encoding_inside(corruption: str) -> None:
+def test_the_graph_has_padding_inside() -> None:
     torch.manual_seed(0)
-    denoiser = Denoiser(UNet(), torch.device("cpu"), corruption=corruption)
-    portable = Portable(denoiser.net, denoiser.linear)
+    denoiser = Denoiser(UNet(), torch.device("cpu"))
+    portable = Portable(denoiser.net)
     for size in SIZES:
         noisy = torch.rand(size)
-        # Near black the curve of sRGB is 13 times as steep, and so is the rounding.
-        assert torch.allclose(portable(noisy), denoised(denoiser, noisy), atol=1e-4)
+        assert torch.allclose(portable(noisy), denoised(denoiser, noisy), atol=1e-5)
 
 
 def test_onnx_for_any_size(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
