@@ -99,7 +99,7 @@ def test_ctrl_c_finishes_nothing_half_and_says_how_to_go_on(
     command = [sys.executable, "-m", "pipeline.shard", many, "--out", out, *ARGUMENTS, "--workers", "2"]
     options = {"env": environment(), "stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, start_new_session=True, **options)  # type: ignore[call-overload]
-    while process.poll() is None and not any(out.glob("*.tar")):
+    while process.poll() is None and not any(out.rglob("shard-*")):  # the first is begun
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, stderr = process.communicate()
