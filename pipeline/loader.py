@@ -1,9 +1,12 @@
 """Batches of pairs from any draw on, made by worker processes ahead of time; the wait for them is measured."""
 
+import atexit
+import multiprocessing
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 
 from torch.utils.data import DataLoader, Sampler
 
@@ -79,6 +82,12 @@ def leave_signals_to_parent(_worker: int) -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
+def end_workers(workers: Iterable[BaseProcess]) -> None:
+    """At the end of the process: multiprocessing would ask them by SIGTERM, to which they are deaf, and wait."""
+    for worker in workers:
+        worker.kill()
+
+
 def load_pairs(
     dataset: PairDataset | ShotPairs | RenderPairDataset,
     share: BatchShare,
@@ -100,7 +109,9 @@ def load_pairs(
         pin_memory=pin_memory,
         worker_init_fn=leave_signals_to_parent,
     )
+    before = multiprocessing.active_children()
     batches = iter(loader)  # one iteration without end, so its workers persist for the run
+    atexit.register(end_workers, [child for child in multiprocessing.active_children() if child not in before])
     while True:
         asked = time.perf_counter()
         batch = next(batches)

@@ -1,6 +1,8 @@
 """The loader: the same bytes for any number of workers and ranks, from any draw on."""
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from pipeline.loader import BatchShare, LoaderConfig, load_pairs
 from pipeline.order import Order
 from pipeline.pairs import AnyPair, PairDataset, PairsConfig
 from pipeline.reader import ShardSet
+from tests.conftest import ROOT, environment
 
 BATCH, STEPS = 8, 4
 
@@ -111,3 +114,16 @@ def test_damage_is_told_by_shard_and_sample(
 def test_impossible_options_are_refused(option: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=f"loader.{next(iter(option))}"):
         LoaderConfig(**option)
+
+
+def test_a_loader_that_is_left_ends_with_its_process(shards: Path) -> None:
+    """Workers are deaf to signals: a process whose loader is still referred to must not wait for them for ever."""
+    code = f"""
+import pathlib, sys
+from pipeline.loader import BatchShare, LoaderConfig, load_pairs
+from tests.pipeline.test_loader import dataset
+pairs = load_pairs(dataset(pathlib.Path({str(shards)!r})), BatchShare(4, 0, 1), LoaderConfig(workers=2), start=0)
+next(pairs)
+sys.kept = pairs  # beyond the end of the interpreter's tidying up
+"""
+    subprocess.run([sys.executable, "-c", code], env=environment(), cwd=ROOT, timeout=60, check=True)
