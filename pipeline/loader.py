@@ -84,6 +84,7 @@ def leave_signals_to_parent(_worker: int) -> None:
 
 def end_workers(workers: Iterable[BaseProcess]) -> None:
     """At the end of the process: multiprocessing would ask them by SIGTERM, to which they are deaf, and wait."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's own handler takes their end for a failure
     for worker in workers:
         worker.kill()
 

@@ -126,4 +126,6 @@ pairs = load_pairs(dataset(pathlib.Path({str(shards)!r})), BatchShare(4, 0, 1), 
 next(pairs)
 sys.kept = pairs  # beyond the end of the interpreter's tidying up
 """
-    subprocess.run([sys.executable, "-c", code], env=environment(), cwd=ROOT, timeout=60, check=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment(), cwd=ROOT, timeout=60, capture_output=True, text=True, check=True)
+    assert not done.stderr
