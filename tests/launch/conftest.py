@@ -1,6 +1,5 @@
 """Renders, and a denoiser trained on them for a few steps. Everything is generated."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -72,7 +71,6 @@ def render_run(render_options: tuple[str, ...], tmp_path_factory: pytest.TempPat
     """A finished run of four steps, not to be changed by tests."""
     folder = tmp_path_factory.mktemp("runs") / "renders"
     command = [sys.executable, "-m", "launch.train", "--run", str(folder), *render_options, "--train.images=8"]
-    variables = {**environment(), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
-    done = subprocess.run(command, cwd=folder.parent, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder.parent, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder

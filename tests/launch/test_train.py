@@ -96,9 +96,9 @@ def test_ranks_do_not_change_what_masks_and_frequencies_teach(
     assert float(moved.abs().mean()) < 1e-4
     losses = [[line["train/loss"] for line in metrics(tmp_path / run) if "train/loss" in line] for run in ("0", "2")]
     assert losses[0] == pytest.approx(losses[1], rel=2e-3)
-    last = [[line for line in metrics(tmp_path / run) if "val/psnr_db" in line][-1] for run in ("0", "2")]
+    last = [[line for line in metrics(tmp_path / run) if "val/psnr_srgb8_db" in line][-1] for run in ("0", "2")]
     assert last[0]["val/psnr_noisy_srgb_db"] == pytest.approx(last[1]["val/psnr_noisy_srgb_db"], abs=1e-12)
-    assert last[0]["val/psnr_db"] == pytest.approx(last[1]["val/psnr_db"], abs=5e-2)
+    assert last[0]["val/psnr_srgb8_db"] == pytest.approx(last[1]["val/psnr_srgb8_db"], abs=5e-2)
 
 
 def test_killed_and_run_again_equals_never_killed(
