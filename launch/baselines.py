@@ -40,7 +40,7 @@ def imported(name: str, module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        todo = "install the extra: pip install 'n2n[eval]'"
+        todo = "install the extra: pip install -e '.[eval]'"
         raise BadInput("a baseline is not installed", f"--baseline {name}", str(error), module, todo) from error
 
 

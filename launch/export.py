@@ -54,9 +54,9 @@ def to_onnx(denoiser: Denoiser) -> tuple[bytes, Run]:
     try:
         import onnx  # the exporter's own
         import onnxruntime
-        import onnxscript  # noqa: F401
+        import onnxscript  # noqa: F401  # named before the exporter misses it
     except ImportError as error:
-        todo = "install the extra: pip install 'n2n[export]'"
+        todo = "install the extra: pip install -e '.[export]'"
         raise BadInput(
             "ONNX is not installed", "--format onnx", str(error), "onnx, onnxscript, onnxruntime", todo
         ) from error

@@ -36,6 +36,6 @@ def imported() -> Any:
     try:
         import safetensors.torch
     except ImportError as error:
-        todo = "pip install 'n2n[export]'"
+        todo = "pip install -e '.[export]'"
         raise BadInput("safetensors is not installed", "weights", str(error), "the extra `export`", todo) from error
     return safetensors.torch

@@ -109,6 +109,6 @@ def require_nibabel(where: object) -> Any:
         import nibabel
     except ImportError as error:
         raise BadInput(
-            "NIfTI files need another package", where, "no nibabel", "nibabel", "pip install 'n2n[mri]'"
+            "NIfTI files need another package", where, "no nibabel", "nibabel", "pip install -e '.[mri]'"
         ) from error
     return nibabel
