@@ -15,8 +15,6 @@ BLOCK = 512  # a member is one header block and its bytes, padded to blocks
 RECORD = 20 * BLOCK  # archives end on a multiple of it, as tar writes them
 FLUSH = 1 << 22  # bytes gathered before they are hashed and written: large enough to run beside the reading
 BEHIND = 3  # such gatherings that may wait for the hash or the disk
-SMALL = 1 << 13  # parts below this are joined with their neighbours
-MAX_PIECES = 1024  # that one call may write (IOV_MAX of Linux and macOS)
 SYNC = 1 << 25  # bytes after which the disk is made to begin: at the end of a shard all would wait for it
 
 # ustar (POSIX.1-1988): name, mode, owner and group, size, time, checksum, type, magic; no time and no owner, so
@@ -40,7 +38,8 @@ def tar_header(name: str, size: int) -> bytes:
 class TarWriter:
     """Writes members to an open file. A thread hashes and another writes what has been gathered, beside the gathering.
 
-    Nothing is copied: the members' own bytes are hashed and handed to the kernel.
+    What is gathered is copied into one piece: hashing and writing members one by one would have these threads wait
+    for Python's lock at every member, which takes longer.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -69,17 +68,13 @@ class TarWriter:
             self._flush()
 
     def _flush(self) -> None:
-        parts, self._parts, self._gathered = joined(self._parts), [], 0
-        self._running.append(self._hashing.submit(self._hash, parts))
-        self._running.append(self._writing.submit(self._write, parts, self.size))
+        data, self._parts, self._gathered = b"".join(self._parts), [], 0
+        self._running.append(self._hashing.submit(self._sha256.update, data))
+        self._running.append(self._writing.submit(self._write, data, self.size))
         self._wait(2 * BEHIND)
 
-    def _hash(self, parts: list[bytes]) -> None:
-        for part in parts:
-            self._sha256.update(part)
-
-    def _write(self, parts: list[bytes], size: int) -> None:
-        write_all(self._file.fileno(), parts)
+    def _write(self, data: bytes, size: int) -> None:
+        write_all(self._file.fileno(), data)
         if size - self._synced >= SYNC:
             os.fdatasync(self._file.fileno())
             self._synced = size
@@ -107,27 +102,8 @@ class TarWriter:
             threads.shutdown(wait=True, cancel_futures=True)
 
 
-def joined(parts: list[bytes]) -> list[bytes]:
-    """The same bytes with small neighbours in one piece: every piece costs as much as hashing some kilobytes."""
-    pieces: list[bytes] = []
-    small: list[bytes] = []
-    for part in parts:
-        if len(part) < SMALL:
-            small.append(part)
-            continue
-        if small:
-            pieces.append(b"".join(small))
-            small.clear()
-        pieces.append(part)
-    return [*pieces, b"".join(small)]
-
-
-def write_all(descriptor: int, parts: list[bytes]) -> None:
-    """Write pieces as they lie in memory. Raises OSError where the disk is full."""
-    for start in range(0, len(parts), MAX_PIECES):
-        pieces = parts[start : start + MAX_PIECES]
-        missing = sum(map(len, pieces)) - os.writev(descriptor, pieces)
-        if missing:  # a disk that fills up, or more than 2 GiB at once
-            rest = memoryview(b"".join(pieces))[-missing:]
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+def write_all(descriptor: int, data: bytes) -> None:
+    """Raises OSError where the disk is full."""
+    rest = memoryview(data)
+    while rest:  # a write of a part is what a disk that fills up answers first
+        rest = rest[os.write(descriptor, rest) :]
