@@ -1,7 +1,9 @@
-"""Renders, and a denoiser trained on them for a few steps. Everything is generated."""
+"""Renders, a denoiser trained on them for a few steps, and what W&B has kept. Everything is generated."""
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +76,17 @@ def render_run(render_options: tuple[str, ...], tmp_path_factory: pytest.TempPat
     done = subprocess.run(command, cwd=folder.parent, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture
+def wandb_history(child_environment: dict[str, str]) -> Callable[[Path], list[dict[str, Any]]]:
+    """The rows that a run's one offline W&B record holds, read with W&B's own inspector."""
+
+    def read(run: Path) -> list[dict[str, Any]]:
+        (record,) = (run / "wandb").glob("offline-run-*/*.wandb")
+        inspect = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(record)]
+        said = subprocess.run(inspect, env=child_environment, capture_output=True, text=True, check=True).stdout
+        entries = [json.loads(line) for line in said.splitlines()]
+        return [entry["history"]["item"] for entry in entries if entry["type"] == "history"]
+
+    return read

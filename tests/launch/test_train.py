@@ -230,7 +230,7 @@ def test_training_denoises(run_verb: Any, tiny: tuple[str, ...], tmp_path: Path)
 
 
 def test_offline_tracking_has_the_same_numbers(
-    run_verb: Any, tiny: tuple[str, ...], tmp_path: Path, child_environment: dict[str, str]
+    run_verb: Any, tiny: tuple[str, ...], tmp_path: Path, wandb_history: Any
 ) -> None:
     """A real offline W&B run, read back with W&B's own inspector; `online` goes there by itself without a key."""
     run = tmp_path / "run"
@@ -238,12 +238,7 @@ def test_offline_tracking_has_the_same_numbers(
     assert done.returncode == 0, done.stderr
     assert "tracked offline" in done.stderr
     (record,) = (run / "wandb").glob("offline-run-*/*.wandb")
-    inspect = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(record)]
-    read = subprocess.run(inspect, env=child_environment, capture_output=True, text=True, check=True)
-    history = [
-        json.loads(line)["history"] for line in read.stdout.splitlines() if json.loads(line)["type"] == "history"
-    ]
-    losses = [row["item"]["train/loss"] for row in history if "train/loss" in row["item"]]
+    losses = [row["train/loss"] for row in wandb_history(run) if "train/loss" in row]
     assert losses == [line["train/loss"] for line in metrics(run) if "train/loss" in line]
     assert final(run)["wandb_id"] == record.stem.removeprefix("run-")
 

@@ -105,12 +105,17 @@ def metrics(run: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if not name.startswith("time/")} for line in lines]
 
 
-def test_training_reports_it_and_resumes_exactly(run_verb: Any, referenced: Path, tmp_path: Path) -> None:
+def test_training_reports_it_and_resumes_exactly(
+    run_verb: Any, referenced: Path, tmp_path: Path, wandb_history: Any
+) -> None:
     data = (f"--data.train={referenced}", f"--data.validation={referenced}")
-    whole = run_verb("launch.train", "--run", tmp_path / "whole", *data, *TRAINING)
+    whole = run_verb("launch.train", "--run", tmp_path / "whole", *data, *TRAINING, "--wandb.mode=offline")
     assert whole.returncode == 0, whole.stderr
     said = [line for line in metrics(tmp_path / "whole") if "val/unbiased_mse" in line]
     assert [line["images"] for line in said] == [8, 16]
+    tracked = [row for row in wandb_history(tmp_path / "whole") if "val/unbiased_mse" in row]
+    for name in ("val/unbiased_mse", "val/unbiased_mse_se", "val/unbiased_psnr_db"):
+        assert [row[name] for row in tracked] == [line[name] for line in said]
     assert said[0]["val/unbiased_mse"] == pytest.approx(said[0]["val/mse"], rel=0.2)
     best = torch.load(tmp_path / "whole" / "checkpoints" / "best.pt", weights_only=True)
     assert best["val_error"] == min(line["val/unbiased_mse"] for line in said)
