@@ -23,10 +23,11 @@ from pipeline.page import save_page
 from pipeline.pairs import PairDataset, PairsConfig
 from pipeline.panel import coloured, save_png, side_by_side
 from pipeline.picture import to_unit
-from pipeline.reader import ShardSet, verify
+from pipeline.reader import ShardSet
 from pipeline.remote import Place, Remote, place
 from pipeline.shot_pairs import ShotPairs
 from pipeline.showcase import showcase
+from pipeline.verify import verify
 
 
 def describe(folder: Place) -> str:

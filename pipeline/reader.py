@@ -1,7 +1,6 @@
 """A finished shard set, opened for reading: a sample is one pread away, a part of a decoded one a slice."""
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,15 @@ from numpy.typing import NDArray
 from pipeline.descriptors import Descriptors
 from pipeline.errors import BadInput
 from pipeline.index import (
-    MEMBERS,
     SAMPLES,
     Index,
-    ShardEntry,
     crc32,
-    file_sha256,
-    idx_name,
     load_index,
     load_samples,
     map_table,
 )
 from pipeline.maps import Maps, check_size, missing_shard
 from pipeline.picture import decode
-from pipeline.remote import Place
 
 BLOCK = 512
 
@@ -139,31 +133,3 @@ class ShardSet:
 
 def _name(block: bytes) -> str:
     return block[:100].rstrip(b"\0").decode("ascii", "replace")
-
-
-def verify(folder: Place) -> list[str]:
-    """Recompute every checksum of a set: one line for each file that is missing or is not as it was written."""
-    index = load_index(folder)
-    tables = [(SAMPLES, index.samples_sha256), (MEMBERS, index.members_sha256)]
-    return _faults(folder, [table for table in tables if table[1]]) + damage(folder, index.shards)
-
-
-def damage(folder: Place, shards: Iterable[ShardEntry]) -> list[str]:
-    """The same for some shards and the indices beside them."""
-    expected = []
-    for shard in shards:
-        expected += [(shard.name, shard.sha256), (idx_name(shard.name), shard.idx_sha256)]
-    return _faults(folder, expected)
-
-
-def _faults(folder: Place, expected: Iterable[tuple[str, str]]) -> list[str]:
-    faults = []
-    for name, sha256 in expected:
-        try:
-            got = file_sha256(folder / name)
-        except FileNotFoundError:
-            faults.append(f"{folder / name}: missing")
-            continue
-        if got != sha256:
-            faults.append(f"{folder / name}: SHA-256 is {got}, the index says {sha256}")
-    return faults

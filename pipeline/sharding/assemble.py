@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from pipeline.errors import BadInput, disk_error
 from pipeline.index import INDEX, Index, LeftOut, ShardEntry, library_versions, load_index, shown
-from pipeline.reader import damage
 from pipeline.remote import Place, remove_tree
 from pipeline.sharding.jobs import (
     WORK,
@@ -23,6 +22,7 @@ from pipeline.sharding.jobs import (
 )
 from pipeline.sharding.part import Part
 from pipeline.sharding.shard_writer import ShardResult, Tables
+from pipeline.verify import damage
 
 NOT_BAD = ("duplicate", "small", "empty", "audit", "spare")  # left out because it was asked for, or not needed
 

@@ -12,11 +12,12 @@ import pytest
 
 from pipeline.errors import BadInput
 from pipeline.index import SAMPLE
-from pipeline.reader import ShardSet, verify
+from pipeline.reader import ShardSet
 from pipeline.shard import ShardConfig, shard
 from pipeline.sharding.plan import PlanConfig
 from pipeline.sharding.storage import StorageConfig
 from pipeline.sources.listing import list_sources
+from pipeline.verify import verify
 from tests.conftest import folder_bytes
 
 FLIPS = 300  # of single bits, for each storage

@@ -19,11 +19,12 @@ import pytest
 
 from pipeline.errors import BadInput
 from pipeline.index import load_index
-from pipeline.reader import ShardSet, verify
+from pipeline.reader import ShardSet
 from pipeline.shard import ShardConfig, main, shard
 from pipeline.sharding.plan import PlanConfig
 from pipeline.sharding.storage import StorageConfig
 from pipeline.sources.listing import list_sources
+from pipeline.verify import verify
 from tests.conftest import Run, environment, folder_bytes, stamped
 
 ARGUMENTS = ("--shard-mb", "0.05")

@@ -14,12 +14,13 @@ from pipeline.index import load_index
 from pipeline.order import Order
 from pipeline.pairs import Pair, PairDataset, PairsConfig
 from pipeline.picture import decode
-from pipeline.reader import ShardSet, verify
+from pipeline.reader import ShardSet
 from pipeline.shard import ShardConfig, shard
 from pipeline.sharding.header import Header
 from pipeline.sharding.plan import PlanConfig
 from pipeline.sharding.storage import StorageConfig, as_npy, cut, fit, from_npy, scale_down, to_grey
 from pipeline.sources.listing import list_sources
+from pipeline.verify import verify
 
 
 def make(out: Path, source: Path | str, **storage: object) -> ShardSet:

@@ -16,7 +16,7 @@ import webdataset
 
 from pipeline.index import idx_name, load_index
 from pipeline.reader import ShardSet
-from pipeline.sharding.tar_writer import MAX_PIECES, SMALL, TarWriter, joined, tar_header, write_all
+from pipeline.sharding.tar_writer import FLUSH, TarWriter, tar_header, write_all
 
 
 def written(path: Path, members: dict[str, bytes]) -> tuple[bytes, str, list[int]]:
@@ -52,8 +52,8 @@ def test_what_does_not_fit_a_header_is_refused(name: str, size: int) -> None:
         tar_header(name, size)
 
 
-def test_more_members_than_one_call_writes(tmp_path: Path) -> None:
-    members = {f"{number}.bin": bytes([number % 251]) * (SMALL + number) for number in range(2 * MAX_PIECES + 1)}
+def test_members_beyond_one_gathering(tmp_path: Path) -> None:
+    members = {f"{number}.bin": bytes([number % 251]) * (FLUSH // 3 + number) for number in range(20)}
     data, sha256, _ = written(tmp_path / "a.tar", members)
     assert hashlib.sha256(data).hexdigest() == sha256
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
@@ -61,17 +61,9 @@ def test_more_members_than_one_call_writes(tmp_path: Path) -> None:
         assert {info.name: archive.extractfile(info).read() for info in infos} == members  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("sizes", [[], [0], [1, 2], [SMALL], [1, SMALL, 2, 3, SMALL, SMALL]])
-def test_joining_small_parts_changes_no_byte(sizes: list[int]) -> None:
-    parts = [bytes([number]) * size for number, size in enumerate(sizes)]
-    pieces = joined(parts)
-    assert b"".join(pieces) == b"".join(parts)
-    assert len(pieces) <= 2 * sum(size >= SMALL for size in sizes) + 1
-
-
 def test_what_is_taken_in_portions_arrives_whole() -> None:
     """A full pipe and a signal end a write early, as a disk that fills up does."""
-    pieces = [b"a" * 100_000, b"b" * 100_001, b"", b"c" * 50]
+    data = b"a" * 100_000 + b"b" * 100_001
     reading, writing = os.pipe()
     received = bytearray()
 
@@ -86,14 +78,14 @@ def test_what_is_taken_in_portions_arrives_whole() -> None:
     try:
         reader.start()
         signal.setitimer(signal.ITIMER_REAL, 0.1)
-        write_all(writing, pieces)
+        write_all(writing, data)
     finally:
         signal.signal(signal.SIGALRM, before)
         os.close(writing)
         reader.join()
         os.close(reading)
     assert interrupted
-    assert received == b"".join(pieces)
+    assert received == data
 
 
 def test_a_failing_disk_is_not_swallowed() -> None:
