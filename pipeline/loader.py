@@ -4,7 +4,7 @@ import atexit
 import multiprocessing
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 
@@ -96,7 +96,7 @@ def load_pairs(
     *,
     start: int,
     pin_memory: bool = False,
-) -> Iterator[tuple[AnyPair, float]]:
+) -> Generator[tuple[AnyPair, float], None, None]:
     """Yield (batch, seconds waited for it) from draw `start` on, for ever.
 
     Raises BadInput where a sample cannot be read, naming the shard and the sample.
