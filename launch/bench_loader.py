@@ -36,12 +36,13 @@ def measure(dataset: PairDataset, config: LoaderConfig, batch: int, seconds: flo
     batches = load_pairs(dataset, BatchShare(batch, 0, 1), config, start=0)
     for _ in range(1 + config.workers * config.prefetch):
         next(batches)
-    count = 0
-    began, spent = time.perf_counter(), cpu_seconds()
+    count, spent = 0, -cpu_seconds()
+    began = time.perf_counter()
     while time.perf_counter() - began < seconds:
         next(batches)
         count += batch
-    wall, spent = time.perf_counter() - began, cpu_seconds() - spent
+    wall = time.perf_counter() - began
+    spent += cpu_seconds()
     batches.close()
     return Rate(count / wall, 1000 * spent / count)
 
@@ -59,15 +60,18 @@ def cpu_seconds() -> float:
 
 
 def stage_seconds(dataset: PairDataset, batch: int, seconds: float) -> dict[str, float]:
-    """Seconds a pair of every stage, in one process: the steps of `PairDataset.batch`, one after the other."""
+    """Processor seconds a pair of every stage, in one process: the steps of `PairDataset.batch`, one by one.
+
+    Not by the clock, which also counts what other processes do with this processor.
+    """
     spent: Counter[str] = Counter()
     landing: list[torch.Tensor] = []
 
     @contextmanager
     def timed(stage: str) -> Iterator[None]:
-        began = time.perf_counter()
+        began = time.process_time()
         yield
-        spent[stage] += time.perf_counter() - began
+        spent[stage] += time.process_time() - began
 
     start = 0
     began = time.perf_counter()
@@ -104,7 +108,7 @@ def stage_seconds(dataset: PairDataset, batch: int, seconds: float) -> dict[str,
 def told(stages: dict[str, float], rates: dict[int, Rate]) -> str:
     """Two small tables, and the bound of this set on these processors."""
     total, cores = sum(stages.values()), len(os.sched_getaffinity(0))
-    lines = ["one pair, in one process"]
+    lines = ["one pair, in one process, on the processor"]
     lines += [f"  {stage:12}{seconds * 1e6:10.1f} us  {seconds / total:6.1%}" for stage, seconds in stages.items()]
     lines.append("loader            pairs/s   CPU seconds per 1,000 pairs")
     lines += [f"  {n} workers {rate.pairs_per_s:14.1f} {rate.cpu_s_per_1000:14.3f}" for n, rate in rates.items()]

@@ -25,10 +25,10 @@ def test_every_stage_is_timed_and_they_make_up_the_whole(dataset: PairDataset) -
     stages = stage_seconds(dataset, 8, 0.5)
     assert list(stages) == list(STAGES)
     assert all(seconds > 0 for seconds in stages.values())
-    began = time.perf_counter()
+    began = time.process_time()
     for start in range(0, 160, 8):
         dataset.batch(range(start, start + 8))
-    whole = (time.perf_counter() - began) / 160
+    whole = (time.process_time() - began) / 160
     assert 0.3 < (sum(stages.values()) - stages["copy"]) / whole < 3, "nothing large is missing from the stages"
 
 
