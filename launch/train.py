@@ -80,7 +80,7 @@ def open_shots(config: RunConfig) -> tuple[PairDataset | ShotPairs, str]:
     """The pairs of photographs or of real shots, and the loss."""
     loss_name = choose_loss(config.loss, config.corruption, config.pairs.target)
     train_set = Path(config.data.train)
-    return open_pairs(train_set, config.pairs, config.corruption, config.seed, config.loader.window), loss_name
+    return open_pairs(train_set, config.pairs, config.corruption, config.seed, config.loader), loss_name
 
 
 def due(state: TrainState, every: int) -> bool:

@@ -12,10 +12,11 @@ from torch.utils.data import Dataset
 from pipeline.capture import Capture, captured_views, pick_versions, shared_generator
 from pipeline.corruption import CorruptionConfig, clean_view, shown, two_views
 from pipeline.corruptions.registry import View
+from pipeline.crops import KeptPictures
 from pipeline.errors import BadInput
 from pipeline.geometry import random_crop, reflect_to
 from pipeline.order import Order
-from pipeline.picture import to_unit
+from pipeline.picture import Pixels, to_unit
 from pipeline.randomness import draw_generators
 from pipeline.reader import ShardSet
 
@@ -90,6 +91,7 @@ class PairDataset(Dataset[AnyPair | BadInput]):
         self.config = pairs
         self.corruption = corruption
         self.seed = seed
+        self._kept = KeptPictures(order.crops.per_image)
 
     def __getitem__(self, draws: Sequence[int]) -> AnyPair | BadInput:
         """The batch of these draws. What is wrong with the data is returned, to be raised where it is read:
@@ -114,9 +116,15 @@ class PairDataset(Dataset[AnyPair | BadInput]):
             target = clean_view(clean, self.corruption)
         return self.pair(source, target)
 
+    def pixels(self, sample: int) -> Pixels:
+        """The decoded picture of a sample; one that is stored decoded is a view of its file, and need not be kept."""
+        if self.shards.table[sample]["decoded"]:
+            return self.shards.pixels(sample)
+        return self._kept.get(sample, self.shards.pixels)
+
     def clean(self, sample: int, generator: Generator) -> Tensor:
         """The clean view of a sample that the generator crops."""
-        crop = random_crop(self.shards.pixels(sample), self.config.crop, self.config.flips, generator)
+        crop = random_crop(self.pixels(sample), self.config.crop, self.config.flips, generator)
         return torch.from_numpy(np.ascontiguousarray(to_unit(crop)))
 
     def captured(self, sample: int, generator: Generator) -> tuple[View, View]:
@@ -124,7 +132,7 @@ class PairDataset(Dataset[AnyPair | BadInput]):
         capture = self.config.capture
         local = self.corruption.law.local
         if local:
-            clean = torch.from_numpy(to_unit(reflect_to(self.shards.pixels(sample), self.config.crop)))
+            clean = torch.from_numpy(to_unit(reflect_to(self.pixels(sample), self.config.crop)))
         else:  # what has been captured is one crop of it, for ever
             clean = self.clean(sample, shared_generator(self.seed, sample))
         versions = pick_versions(capture, generator)
