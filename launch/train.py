@@ -50,8 +50,7 @@ def train(config: RunConfig, world: World) -> None:
 
     stop = StopRequest(world)
     saving = Interval(config.train.checkpoint_every_minutes)
-    pin_memory = world.device.type == "cuda"
-    pairs = load_pairs(dataset, share, config.loader, start=state.images, pin_memory=pin_memory)
+    pairs = load_pairs(dataset, share, config.loader, start=state.images, device=world.device)
     while state.images < config.train.images:
         batch, waited_s = next(pairs)
         lr = learning_rate(config.optim, state.images, config.train.images)

@@ -8,13 +8,17 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 
+import torch
 from torch.utils.data import DataLoader, Sampler
 
 from pipeline.crops import Crops
 from pipeline.errors import BadInput
+from pipeline.inject import CleanCrops, Inject
 from pipeline.pairs import AnyPair, PairDataset
 from pipeline.render_pairs import RenderPairDataset
 from pipeline.shot_pairs import ShotPairs
+
+CPU = torch.device("cpu")
 
 AnyDataset = PairDataset | ShotPairs | RenderPairDataset
 
@@ -33,6 +37,10 @@ class LoaderConfig:
     """Crops of a picture at each visit, which is decoded once for all of them."""
     crops_spread: int = 512
     """Pictures among which their crops are mixed, so that no batch holds two of one: a multiple of 128."""
+
+    inject: Inject = "worker"
+    """Who draws noise: worker, or the device of the network over whole batches, by a generator of its own, hence other
+    noise; text, mri and limited captures stay in workers."""
 
     def __post_init__(self) -> None:
         for name, least in (("workers", 0), ("prefetch", 1), ("window", 0), ("crops_per_image", 1)):
@@ -126,9 +134,9 @@ def load_pairs(
     config: LoaderConfig,
     *,
     start: int,
-    pin_memory: bool = False,
+    device: torch.device = CPU,
 ) -> Generator[tuple[AnyPair, float], None, None]:
-    """Yield (batch, seconds waited for it) from draw `start` on, for ever.
+    """Yield (batch, seconds waited for it) from draw `start` on, for ever; in pinned memory where `device` is a GPU.
 
     Raises BadInput where a sample cannot be read, naming the shard and the sample, and where several crops a picture
     are asked for and cannot be had.
@@ -141,7 +149,7 @@ def load_pairs(
         sampler=DrawBatches(share, start),
         num_workers=config.workers,
         prefetch_factor=config.prefetch if config.workers else None,
-        pin_memory=pin_memory,
+        pin_memory=device.type == "cuda",
         worker_init_fn=leave_signals_to_parent,
     )
     before = multiprocessing.active_children()
@@ -153,4 +161,7 @@ def load_pairs(
         waited = time.perf_counter() - asked
         if isinstance(batch, BadInput):
             raise batch
+        if isinstance(batch, CleanCrops):
+            assert isinstance(dataset, PairDataset)
+            batch = dataset.noisy(CleanCrops(*(part.to(device, non_blocking=True) for part in batch)))
         yield batch, waited
