@@ -4,6 +4,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import astuple
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from launch.bench_loader import STAGES, Rate, measure, stage_seconds, told
 from launch.state import TrainConfig, TrainState
 from launch.world import World, join_world
 from model.unet import UNetConfig
@@ -20,8 +22,8 @@ from pipeline import dead_leaves
 from pipeline.corruption import CorruptionConfig
 from pipeline.corruptions.glyphs import CHARACTERS, FONT
 from pipeline.corruptions.text import text
-from pipeline.errors import run_verb
-from pipeline.loader import BatchShare, LoaderConfig, load_pairs
+from pipeline.errors import BadInput, run_verb
+from pipeline.loader import LoaderConfig
 from pipeline.order import Order
 from pipeline.pairs import Pair, PairDataset, PairsConfig
 from pipeline.reader import ShardSet
@@ -31,6 +33,8 @@ from pipeline.sources.listing import list_sources
 BATCH = 16
 SECONDS = 3.0  # of each measurement
 REPEATS = 3  # interleaved, as these machines' speed drifts
+KINDS = ("loader", "text", "step")
+WORKERS = (0, 1, 2, 4)
 
 
 def rate(step: Callable[[], object], items: int) -> float:
@@ -44,13 +48,19 @@ def rate(step: Callable[[], object], items: int) -> float:
     return steps * items / (time.perf_counter() - began)
 
 
-def loader_rates(shards: ShardSet, crop: int) -> Iterator[tuple[str, float]]:
-    """Pairs a second by number of workers."""
+def bench_loader(shards: ShardSet, crop: int) -> None:
+    """Pairs a second by number of workers, and where the time of a pair goes: medians of interleaved repeats."""
     order = Order(0, shards.samples_per_shard)
     dataset = PairDataset(shards, order, PairsConfig(crop=crop), CorruptionConfig(), seed=0)
-    for workers in (0, 1, 2, 4):
-        pairs = load_pairs(dataset, BatchShare(BATCH, 0, 1), LoaderConfig(workers=workers), start=0)
-        yield f"{workers} workers", rate(partial(next, pairs), BATCH)
+    stages, rates = [], []
+    for _ in range(REPEATS):
+        stages.append(stage_seconds(dataset, BATCH, SECONDS))
+        rates.append({n: measure(dataset, LoaderConfig(workers=n), BATCH, SECONDS) for n in WORKERS})
+    middle = {}
+    for n in WORKERS:
+        columns = zip(*(astuple(one[n]) for one in rates), strict=True)
+        middle[n] = Rate(*(median(column) for column in columns))
+    print(told({name: median(one[name] for one in stages) for name in STAGES}, middle))
 
 
 def step_rates(world: World, crop: int) -> Iterator[tuple[str, float]]:
@@ -100,9 +110,13 @@ def report(title: str, measure: Callable[[], Iterator[tuple[str, float]]]) -> No
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="n2n bench", description="Measure the loader and the training step.")
+    parser.add_argument("what", nargs="*", help=f"of {', '.join(KINDS)} (default: all)")
     parser.add_argument("--data", type=Path, help="a shard set (default: generated pictures)")
     parser.add_argument("--crop", type=int, default=64, help="side of the views (default: 64)")
     options = parser.parse_args(arguments)
+    if not set(options.what) <= set(KINDS):
+        raise BadInput("nothing of that name to measure", "n2n bench", " ".join(options.what), " or ".join(KINDS))
+    wanted = options.what or KINDS
     world = join_world()
     with tempfile.TemporaryDirectory() as folder:
         data = options.data or generate(Path(folder))
@@ -111,10 +125,12 @@ def main(arguments: list[str] | None = None) -> None:
         print(
             f"{len(shards)} pictures of {size:.0f} kB, crops of {options.crop}, batches of {BATCH}, on {world.device}"
         )
-        report("loader, pairs", lambda: loader_rates(shards, options.crop))
-        for side in (64, 256):
+        if "loader" in wanted:
+            bench_loader(shards, options.crop)
+        for side in (64, 256) if "text" in wanted else ():
             report(f"text over {side} x {side}, pictures", partial(text_rates, side))
-        report("training step, images", lambda: step_rates(world, options.crop))
+        if "step" in wanted:
+            report("training step, images", lambda: step_rates(world, options.crop))
 
 
 def generate(folder: Path) -> Path:

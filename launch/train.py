@@ -50,8 +50,7 @@ def train(config: RunConfig, world: World) -> None:
 
     stop = StopRequest(world)
     saving = Interval(config.train.checkpoint_every_minutes)
-    pin_memory = world.device.type == "cuda"
-    pairs = load_pairs(dataset, share, config.loader, start=state.images, pin_memory=pin_memory)
+    pairs = load_pairs(dataset, share, config.loader, start=state.images, device=world.device)
     while state.images < config.train.images:
         batch, waited_s = next(pairs)
         lr = learning_rate(config.optim, state.images, config.train.images)
@@ -80,7 +79,7 @@ def open_shots(config: RunConfig) -> tuple[PairDataset | ShotPairs, str]:
     """The pairs of photographs or of real shots, and the loss."""
     loss_name = choose_loss(config.loss, config.corruption, config.pairs.target)
     train_set = Path(config.data.train)
-    return open_pairs(train_set, config.pairs, config.corruption, config.seed, config.loader.window), loss_name
+    return open_pairs(train_set, config.pairs, config.corruption, config.seed, config.loader), loss_name
 
 
 def due(state: TrainState, every: int) -> bool:

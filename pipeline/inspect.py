@@ -95,7 +95,7 @@ def open_dataset(folder: Path, config: Path) -> PairDataset | ShotPairs:
         parsed = parser.instantiate(parser.parse_object(ours))
     except (OSError, yaml.YAMLError, jsonargparse.ArgumentError, ValueError) as error:
         raise BadInput("the configuration cannot be read", config, str(error), "a file that n2n train reads") from error
-    return open_pairs(folder, parsed.pairs, parsed.corruption, parsed.seed, parsed.loader.window)
+    return open_pairs(folder, parsed.pairs, parsed.corruption, parsed.seed, parsed.loader)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -4,16 +4,23 @@ import atexit
 import multiprocessing
 import signal
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 
+import torch
 from torch.utils.data import DataLoader, Sampler
 
+from pipeline.crops import Crops
 from pipeline.errors import BadInput
+from pipeline.inject import CleanCrops, Inject
 from pipeline.pairs import AnyPair, PairDataset
 from pipeline.render_pairs import RenderPairDataset
 from pipeline.shot_pairs import ShotPairs
+
+CPU = torch.device("cpu")
+
+AnyDataset = PairDataset | ShotPairs | RenderPairDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +33,24 @@ class LoaderConfig:
     """Batches that each worker keeps ready."""
     window: int = 0
     """Shards among which samples are shuffled; 0 shuffles over the whole set."""
+    crops_per_image: int = 1
+    """Crops of a picture at each visit, which is decoded once for all of them."""
+    crops_spread: int = 512
+    """Pictures among which their crops are mixed, so that no batch holds two of one: a multiple of 128."""
+
+    inject: Inject = "worker"
+    """Who draws noise: worker, or the device of the network over whole batches, by a generator of its own, hence other
+    noise; text, mri and limited captures stay in workers."""
 
     def __post_init__(self) -> None:
-        for name, least in (("workers", 0), ("prefetch", 1), ("window", 0)):
+        for name, least in (("workers", 0), ("prefetch", 1), ("window", 0), ("crops_per_image", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"loader.{name} is {getattr(self, name)}; wanted at least {least}")
+        _ = self.crops  # which refuses what it cannot do
+
+    @property
+    def crops(self) -> Crops:
+        return Crops(self.crops_per_image, self.crops_spread)
 
 
 @dataclass(frozen=True)
@@ -40,6 +60,8 @@ class BatchShare:
     global_batch: int
     rank: int
     world: int
+    lanes: int = 1
+    """Above 1: ranks share out draws by their number modulo so many, as far as that divides by the ranks."""
 
     def __post_init__(self) -> None:
         if self.global_batch % self.world:
@@ -56,20 +78,23 @@ class BatchShare:
     def size(self) -> int:
         return self.global_batch // self.world
 
-    def draws(self, start: int) -> range:
+    def draws(self, start: int) -> Sequence[int]:
         """This rank's draws of the global batch that begins at draw `start`."""
+        if self.lanes > 1 and self.lanes % self.world == 0:
+            whole = range(start, start + self.global_batch)
+            return [draw for draw in whole if draw % self.lanes * self.world // self.lanes == self.rank]
         first = start + self.rank * self.size
         return range(first, first + self.size)
 
 
-class DrawBatches(Sampler[range]):
+class DrawBatches(Sampler[Sequence[int]]):
     """This rank's draws, batch after batch, for ever. The whole state of the loader is where it starts."""
 
     def __init__(self, share: BatchShare, start: int) -> None:
         self.share = share
         self.start = start
 
-    def __iter__(self) -> Iterator[range]:
+    def __iter__(self) -> Iterator[Sequence[int]]:
         start = self.start
         while True:
             yield self.share.draws(start)
@@ -89,25 +114,42 @@ def end_workers(workers: Iterable[BaseProcess]) -> None:
         worker.kill()
 
 
+def refuse_siblings(dataset: AnyDataset, share: BatchShare, config: LoaderConfig) -> None:
+    """Raise BadInput where a batch would hold crops of one picture, or where nothing is decoded."""
+    if config.crops_per_image > 1 and not isinstance(dataset, PairDataset):
+        where, got = "loader.crops_per_image", f"{config.crops_per_image} crops of a set that is stored as arrays"
+        raise BadInput("nothing is decoded here", where, got, "1, as nothing is saved", "loader.crops_per_image=1")
+    if share.global_batch > config.crops.nearest:
+        least = -(-share.global_batch // 64) * 128
+        wanted = f"at most {config.crops.nearest} draws between two crops of a picture"
+        todo = f"set loader.crops_spread to {least}"
+        raise BadInput(
+            "a batch would hold several crops of a picture", "train.batch", str(share.global_batch), wanted, todo
+        )
+
+
 def load_pairs(
-    dataset: PairDataset | ShotPairs | RenderPairDataset,
+    dataset: AnyDataset,
     share: BatchShare,
     config: LoaderConfig,
     *,
     start: int,
-    pin_memory: bool = False,
-) -> Iterator[tuple[AnyPair, float]]:
-    """Yield (batch, seconds waited for it) from draw `start` on, for ever.
+    device: torch.device = CPU,
+) -> Generator[tuple[AnyPair, float], None, None]:
+    """Yield (batch, seconds waited for it) from draw `start` on, for ever; in pinned memory where `device` is a GPU.
 
-    Raises BadInput where a sample cannot be read, naming the shard and the sample.
+    Raises BadInput where a sample cannot be read, naming the shard and the sample, and where several crops a picture
+    are asked for and cannot be had.
     """
+    refuse_siblings(dataset, share, config)
+    share = replace(share, lanes=config.crops.lanes(share.global_batch))
     loader = DataLoader(
         dataset,
         batch_size=None,  # the data set makes whole batches
         sampler=DrawBatches(share, start),
         num_workers=config.workers,
         prefetch_factor=config.prefetch if config.workers else None,
-        pin_memory=pin_memory,
+        pin_memory=device.type == "cuda",
         worker_init_fn=leave_signals_to_parent,
     )
     before = multiprocessing.active_children()
@@ -119,4 +161,7 @@ def load_pairs(
         waited = time.perf_counter() - asked
         if isinstance(batch, BadInput):
             raise batch
+        if isinstance(batch, CleanCrops):
+            assert isinstance(dataset, PairDataset)
+            batch = dataset.noisy(CleanCrops(*(part.to(device, non_blocking=True) for part in batch)))
         yield batch, waited

@@ -5,6 +5,7 @@ from pathlib import Path
 from pipeline.corruption import CorruptionConfig
 from pipeline.errors import BadInput
 from pipeline.index import load_index
+from pipeline.loader import LoaderConfig
 from pipeline.order import Order
 from pipeline.pairs import PairDataset, PairsConfig
 from pipeline.reader import ShardSet
@@ -13,7 +14,7 @@ from pipeline.shot_pairs import ShotPairs
 
 
 def open_pairs(
-    folder: Path, pairs: PairsConfig, corruption: CorruptionConfig, seed: int, window: int
+    folder: Path, pairs: PairsConfig, corruption: CorruptionConfig, seed: int, loader: LoaderConfig
 ) -> PairDataset | ShotPairs:
     """Raises BadInput where noise would be drawn over shots that have their own, or none over clean photographs."""
     index = load_index(folder)
@@ -28,6 +29,8 @@ def open_pairs(
         raise BadInput("nothing to learn from", folder, "pictures without a second shot, and no noise", wanted)
     if real:
         shots = RealisationSet(folder)
-        return ShotPairs(shots, Order(seed, shots.samples_per_shard, window), pairs, seed)
+        return ShotPairs(shots, Order(seed, shots.samples_per_shard, loader.window), pairs, seed)
     shards = ShardSet(folder)
-    return PairDataset(shards, Order(seed, shards.samples_per_shard, window), pairs, corruption, seed)
+    return PairDataset(
+        shards, Order(seed, shards.samples_per_shard, loader.window, loader.crops), pairs, corruption, seed
+    )

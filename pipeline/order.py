@@ -6,7 +6,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.crops import Crops
 from pipeline.randomness import key, permute
+
+ONE_CROP = Crops()
 
 
 class Order:
@@ -14,11 +17,13 @@ class Order:
 
     Shards are permuted per epoch and grouped into windows of `window` consecutive ones; samples are permuted
     within a window. A window of all shards (0) is a full shuffle, for local disks; a small one keeps the part of
-    a remote set that is in use at one time small. Memory is a few numbers a shard.
+    a remote set that is in use at one time small. Memory is a few numbers a shard. With several crops a picture, a
+    visit is as many draws, spread as `Crops` says.
     """
 
-    def __init__(self, seed: int, samples_per_shard: Sequence[int], window: int = 0) -> None:
+    def __init__(self, seed: int, samples_per_shard: Sequence[int], window: int = 0, crops: Crops = ONE_CROP) -> None:
         self.seed = seed
+        self.crops = crops
         self.counts = np.asarray(samples_per_shard, dtype=np.int64)
         self.first = np.concatenate([[0], np.cumsum(self.counts)])  # first sample of each shard in the set
         self.total = int(self.first[-1])
@@ -29,7 +34,7 @@ class Order:
 
     def samples(self, draws: Sequence[int]) -> NDArray[np.int64]:
         """The sample (position in the set) of each draw."""
-        epochs, positions = np.divmod(np.asarray(draws, dtype=np.int64), self.total)
+        epochs, positions = np.divmod(self.crops.visits(self.seed, draws), self.total)
         result = np.empty(len(positions), dtype=np.int64)
         for epoch in np.unique(epochs):
             here = epochs == epoch

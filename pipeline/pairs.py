@@ -12,10 +12,13 @@ from torch.utils.data import Dataset
 from pipeline.capture import Capture, captured_views, pick_versions, shared_generator
 from pipeline.corruption import CorruptionConfig, clean_view, shown, two_views
 from pipeline.corruptions.registry import View
+from pipeline.crops import KeptPictures
 from pipeline.errors import BadInput
-from pipeline.geometry import random_crop, reflect_to
+from pipeline.geometry import cropped_at, random_crop, reflect_to
+from pipeline.inject import CleanCrops, Inject, drawn_on_device, places, stack, unit
 from pipeline.order import Order
-from pipeline.picture import to_unit
+from pipeline.philox import Philox
+from pipeline.picture import Pixels, to_unit
 from pipeline.randomness import draw_generators
 from pipeline.reader import ShardSet
 
@@ -73,34 +76,63 @@ class MeasuredPair(NamedTuple):
 AnyPair = Pair | MaskedPair | MeasuredPair
 
 
-class PairDataset(Dataset[AnyPair | BadInput]):
+class PairDataset(Dataset[AnyPair | CleanCrops | BadInput]):
     """Pairs by draw number. The item of a list of draws is one batch, made in one go.
 
     Everything random about a draw comes from one generator keyed by (seed, draw), in this order: crop, flips,
     source strength, source noise, target strength, target noise. So the two views' noises are independent, and a
     run with clean targets sees exactly the sources of the run with noisy ones. A limited capture budget keys
     strengths and noise by (seed, sample) instead, and the draw decides on the crop and on which versions meet.
+
+    Noise that is injected on the device has other numbers, by another generator, in the same order; the item of a list
+    of draws is then the clean crops, for `noisy` to be called where the network is.
     """
 
     def __init__(
-        self, shards: ShardSet, order: Order, pairs: PairsConfig, corruption: CorruptionConfig, seed: int
+        self,
+        shards: ShardSet,
+        order: Order,
+        pairs: PairsConfig,
+        corruption: CorruptionConfig,
+        seed: int,
+        inject: Inject = "worker",
     ) -> None:
         self.shards = shards
         self.order = order
         self.config = pairs
         self.corruption = corruption
         self.seed = seed
+        self.on_device = drawn_on_device(inject, corruption, pairs.capture)
+        self._kept = KeptPictures(order.crops.per_image)
 
-    def __getitem__(self, draws: Sequence[int]) -> AnyPair | BadInput:
-        """The batch of these draws. What is wrong with the data is returned, to be raised where it is read:
-        raised in a worker process, it would reach the user inside two tracebacks.
+    def __getitem__(self, draws: Sequence[int]) -> AnyPair | CleanCrops | BadInput:
+        """The batch of these draws, or what the device makes it of. What is wrong with the data is returned, to be
+        raised where it is read: raised in a worker process, it would reach the user inside two tracebacks.
         """
         try:
-            return self.batch(draws)
+            return self.crops(draws) if self.on_device else self.batch(draws)
         except BadInput as error:
             return error
 
+    def crops(self, draws: Sequence[int]) -> CleanCrops:
+        """The clean crops of these draws, as they are stored."""
+        numbers = np.asarray(draws, dtype=np.int64)
+        samples, where = self.order.samples(draws).tolist(), places(self.seed, numbers).tolist()
+        size, flips = self.config.crop, self.config.flips
+        cut = [
+            cropped_at(self.pixels(sample), size, flips, place) for sample, place in zip(samples, where, strict=True)
+        ]
+        return CleanCrops(stack(cut), torch.from_numpy(numbers))
+
+    def noisy(self, crops: CleanCrops) -> AnyPair:
+        """The pairs of clean crops, on the device that these are on: the same for any other crops beside them."""
+        clean = unit(crops.pixels)
+        source, target = two_views(clean, self.corruption, Philox(self.seed, crops.draws))
+        return self.pair(source, clean_view(clean, self.corruption) if self.config.target == "clean" else target)
+
     def batch(self, draws: Sequence[int]) -> AnyPair:
+        if self.on_device:
+            return self.noisy(self.crops(draws))
         samples = self.order.samples(draws)
         generators = draw_generators(self.seed, draws)
         visits = [(int(sample), generator) for sample, generator in zip(samples, generators, strict=True)]
@@ -114,9 +146,15 @@ class PairDataset(Dataset[AnyPair | BadInput]):
             target = clean_view(clean, self.corruption)
         return self.pair(source, target)
 
+    def pixels(self, sample: int) -> Pixels:
+        """The decoded picture of a sample; one that is stored decoded is a view of its file, and need not be kept."""
+        if self.shards.table[sample]["decoded"]:
+            return self.shards.pixels(sample)
+        return self._kept.get(sample, self.shards.pixels)
+
     def clean(self, sample: int, generator: Generator) -> Tensor:
         """The clean view of a sample that the generator crops."""
-        crop = random_crop(self.shards.pixels(sample), self.config.crop, self.config.flips, generator)
+        crop = random_crop(self.pixels(sample), self.config.crop, self.config.flips, generator)
         return torch.from_numpy(np.ascontiguousarray(to_unit(crop)))
 
     def captured(self, sample: int, generator: Generator) -> tuple[View, View]:
@@ -124,7 +162,7 @@ class PairDataset(Dataset[AnyPair | BadInput]):
         capture = self.config.capture
         local = self.corruption.law.local
         if local:
-            clean = torch.from_numpy(to_unit(reflect_to(self.shards.pixels(sample), self.config.crop)))
+            clean = torch.from_numpy(to_unit(reflect_to(self.pixels(sample), self.config.crop)))
         else:  # what has been captured is one crop of it, for ever
             clean = self.clean(sample, shared_generator(self.seed, sample))
         versions = pick_versions(capture, generator)

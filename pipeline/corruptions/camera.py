@@ -57,9 +57,11 @@ def to_srgb(linear: Tensor) -> Tensor:
 
 
 def power(x: Tensor, exponent: float) -> Tensor:
-    """X ** exponent of non-negative values, on the CPU.
+    """X ** exponent of non-negative values.
 
-    By numpy, whose power of a number does not depend on where in an array it stands: torch rounds the last few
-    numbers of each thread's share otherwise, so that a picture would change with the batch it is in.
+    On the CPU by numpy, whose power of a number does not depend on where in an array it stands: torch rounds the last
+    few numbers of each thread's share otherwise, so that a picture would change with the batch it is in.
     """
+    if x.device.type != "cpu":
+        return x.pow(exponent)
     return torch.from_numpy(np.power(x.contiguous().numpy(), np.float32(exponent)))

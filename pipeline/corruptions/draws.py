@@ -5,8 +5,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Generator, Tensor
 
-Generators = Generator | Sequence[Generator]
-"""One generator for (..., C, H, W) as a whole, or one for each picture of (N, C, H, W)."""
+from pipeline.corruptions.counts import counts_by_counting
+from pipeline.philox import Philox
+
+Generators = Generator | Sequence[Generator] | Philox
+"""One generator for (..., C, H, W) as a whole, or one for each picture of (N, C, H, W), which may be on any device."""
 
 Strength = float | Tensor
 """One number for all, or (N, 1, 1, 1), one a picture; in noise functions float32, as pixels are."""
@@ -14,16 +17,22 @@ Strength = float | Tensor
 
 def normal(shape: Sequence[int], generators: Generators) -> Tensor:
     """Independent draws of the standard normal distribution, float32."""
+    if isinstance(generators, Philox):
+        return generators.normal(shape)
     return _fill(torch.empty(shape), generators, lambda part, generator: part.normal_(generator=generator))
 
 
 def uniform(shape: Sequence[int], generators: Generators) -> Tensor:
     """Independent draws, uniform in [0, 1), float32."""
+    if isinstance(generators, Philox):
+        return generators.uniform(shape)
     return _fill(torch.empty(shape), generators, lambda part, generator: part.uniform_(generator=generator))
 
 
 def counts(rates: Tensor, generators: Generators) -> Tensor:
     """Independent Poisson counts, float32: mean and variance `rates`, which must not be negative."""
+    if isinstance(generators, Philox):
+        return counts_by_counting(rates, generators)
     if isinstance(generators, Generator):
         return torch.poisson(rates, generators)
     return torch.stack([torch.poisson(rate, one) for rate, one in zip(rates, generators, strict=True)])
@@ -34,14 +43,19 @@ def strength(low: float, high: float, generators: Generators, stops: bool = Fals
 
     A single value takes its number from the generator too, so that what follows does not depend on the range.
     """
-    if isinstance(generators, Generator):
-        share = float(torch.rand((), generator=generators, dtype=torch.float64))
+    if isinstance(generators, Generator | Philox):
+        if isinstance(generators, Philox):
+            share: Strength = generators.share()
+        else:
+            share = float(torch.rand((), generator=generators, dtype=torch.float64))
         return low * (high / low) ** share if stops else low + (high - low) * share
     each = [strength(low, high, generator, stops) for generator in generators]
     return torch.tensor(each, dtype=torch.float64).view(-1, 1, 1, 1)
 
 
-def _fill(empty: Tensor, generators: Generators, fill: Callable[[Tensor, Generator], Tensor]) -> Tensor:
+def _fill(
+    empty: Tensor, generators: Generator | Sequence[Generator], fill: Callable[[Tensor, Generator], Tensor]
+) -> Tensor:
     if isinstance(generators, Generator):
         return fill(empty, generators)
     for part, generator in zip(empty, generators, strict=True):

@@ -32,10 +32,10 @@ def brown(clean: Tensor, sigma: Strength, bandwidth_px: float, generators: Gener
     height, width = clean.shape[-2:]
     canvas = normal((*clean.shape[:-2], height + margin, width + margin), generators)
     # Sums of shifted views, not a convolution: its rounding would depend on the batch it is in.
-    rows = torch.zeros(*canvas.shape[:-2], height, width + margin)
+    rows = torch.zeros(*canvas.shape[:-2], height, width + margin, device=clean.device)
     for k, weight in enumerate(kernel):
         rows.add_(canvas[..., k : k + height, :], alpha=weight)
-    noise = torch.zeros(clean.shape)
+    noise = torch.zeros(clean.shape, device=clean.device)
     for k, weight in enumerate(kernel):
         noise.add_(rows[..., k : k + width], alpha=weight)
     return clean + sigma * noise

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from pipeline.corruptions.draws import Generators, Strength, uniform
+from pipeline.philox import Philox
 
 
 def mri(clean: Tensor, edge_p: Strength, generators: Generators) -> tuple[Tensor, Tensor]:
@@ -22,6 +23,7 @@ def mri(clean: Tensor, edge_p: Strength, generators: Generators) -> tuple[Tensor
     and 0 where not. So the spectrum of noisy times it is what was measured, for `model.fourier.consistent`.
     Source: Lehtinen et al. 2018, section 3.4; 0.025 is the published code's.
     """
+    assert not isinstance(generators, Philox), "Law.device: frequencies are drawn in workers"
     if not isinstance(generators, Generator):
         shares = torch.as_tensor(edge_p).expand(len(generators), 1, 1, 1).flatten()
         views = [mri(*one) for one in zip(clean, shares, generators, strict=True)]

@@ -66,6 +66,8 @@ class Law:
     """The view is linear light, to be compared with clean linear light."""
     local: bool = True
     """A part of a view is a view of that part. Otherwise a crop has to come before the noise."""
+    device: bool = True
+    """It can be drawn by Philox, wherever the network is. Otherwise workers draw it."""
 
 
 def no_view(clean: Tensor, _s: Strengths, _generators: Generators) -> View:
@@ -129,7 +131,7 @@ CAMERA = {"electrons": ELECTRONS, "read_noise_e": READ_NOISE}
 # Ranges and test strengths: Lehtinen et al. 2018, section 3 and table 1. The paper has no camera: 400 electrons at
 # white is a phone at ISO 625.
 LAWS = {
-    "none": Law(no_view, {}, ("mean",)),
+    "none": Law(no_view, {}, ("mean",), device=False),
     "gaussian": Law(gaussian_view, {"sigma_255": SIGMA}, ("mean", "median", "mode")),
     "brown": Law(
         brown_view,
@@ -140,7 +142,7 @@ LAWS = {
     "camera": Law(camera_view, CAMERA, ("mean",), linear=True),
     "bernoulli": Law(bernoulli_view, {"p": Option((0.0, 0.95), 0.0, 0.95, test=0.5)}, ("masked mean",)),
     "impulse": Law(impulse_view, {"p": Option((0.0, 0.95), 0.0, 0.95, test=0.7)}, ("mode",), per_pair=True),
-    "text": Law(text_view, {"p": WRITTEN}, ("median", "mode")),
-    "camera_text": Law(camera_text_view, {**CAMERA, "p": WRITTEN}, ("masked mean",), linear=True),
-    "mri": Law(mri_view, {"edge_p": Option(0.025, 1e-4, 1.0, test=0.025)}, ("mean",), local=False),
+    "text": Law(text_view, {"p": WRITTEN}, ("median", "mode"), device=False),
+    "camera_text": Law(camera_text_view, {**CAMERA, "p": WRITTEN}, ("masked mean",), linear=True, device=False),
+    "mri": Law(mri_view, {"edge_p": Option(0.025, 1e-4, 1.0, test=0.025)}, ("mean",), local=False, device=False),
 }

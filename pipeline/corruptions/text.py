@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from pipeline.corruptions.draws import Generators, Strength
 from pipeline.corruptions.glyphs import CHARACTERS, Stencil, stencil
+from pipeline.philox import Philox
 
 Floats = NDArray[np.float32]
 
@@ -35,6 +36,7 @@ def text(clean: Tensor, p: Strength, generators: Generators) -> tuple[Tensor, Te
         opacity = torch.from_numpy(layer.opacity)
         noisy = torch.lerp(clean, torch.from_numpy(layer.colours()), opacity)
         return noisy, (opacity > 0).to(clean.dtype)[None]
+    assert not isinstance(generators, Philox), "Law.device: strings are drawn in workers"
     shares = torch.as_tensor(p).expand(len(generators), 1, 1, 1).flatten()
     views = [text(*one) for one in zip(clean, shares, generators, strict=True)]
     return torch.stack([noisy for noisy, _ in views]), torch.stack([covered for _, covered in views])

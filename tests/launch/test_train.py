@@ -58,6 +58,23 @@ def test_a_checkpoint_is_tensors_and_numbers(trained: Path) -> None:
     ]
 
 
+def test_noise_of_the_device_and_several_crops_train_alike_on_two_ranks(
+    run_verb: Any, tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Dealt by lanes, and injected in the training process; stopped half-way on one rank and gone on with on two."""
+    options = (*tiny, "--loader.inject=device", "--loader.crops_per_image=3")
+    assert run_verb("launch.train", f"run={tmp_path / 'one'}", *options).returncode == 0
+    assert run_verb("launch.train", f"run={tmp_path / 'two'}", *options, "--train.images=8").returncode == 0
+    done = run_verb("launch.train", f"run={tmp_path / 'two'}", *options, "--loader.workers=0", ranks=2)
+    assert done.returncode == 0, done.stderr
+    one, two = final(tmp_path / "one"), final(tmp_path / "two")
+    assert largest_difference(one, two, "network") < 1e-3
+    losses = [
+        [line["train/loss"] for line in metrics(tmp_path / run) if "train/loss" in line] for run in ("one", "two")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_ranks_change_results_by_rounding_alone(
     run_verb: Any, tiny: tuple[str, ...], trained: Path, tmp_path: Path, ranks: int

@@ -12,6 +12,7 @@ import torch
 from pipeline.capture import Capture
 from pipeline.corruption import CorruptionConfig
 from pipeline.corruptions.registry import LAWS
+from pipeline.crops import Crops
 from pipeline.errors import BadInput
 from pipeline.loader import BatchShare, LoaderConfig, load_pairs
 from pipeline.order import Order
@@ -55,6 +56,24 @@ def test_workers_change_no_byte(shards: Path, workers: int) -> None:
 def test_ranks_change_no_byte_of_the_global_batch(shards: Path, world: int) -> None:
     dealt = [batches(shards, rank=rank, world=world, workers=rank % 2) for rank in range(world)]
     assert equal(joined(dealt), batches(shards))
+
+
+@pytest.mark.parametrize(("world", "batch"), [(1, 128), (2, 128), (8, 128), (4, 12), (3, 12)])
+def test_several_crops_a_picture_are_the_same_draws_for_any_ranks(shards: Path, world: int, batch: int) -> None:
+    """Dealt by lanes, or where those do not divide by the ranks as ever: each draw once, and always the same pair."""
+    opened = ShardSet(shards)
+    order = Order(0, opened.samples_per_shard, 0, Crops(3, 256))
+    pairs = PairDataset(opened, order, PairsConfig(crop=8), CorruptionConfig(), 0)
+    config, found = LoaderConfig(workers=0, crops_per_image=3, crops_spread=256), {}
+    for rank in range(world):
+        lanes = config.crops.lanes(batch)
+        draws = BatchShare(batch, rank, world, lanes).draws(3 * batch)
+        assert len(draws) == batch // world
+        made, _ = next(load_pairs(pairs, BatchShare(batch, rank, world), config, start=3 * batch))
+        found |= {draw: made.source[row] for row, draw in enumerate(draws)}
+    assert sorted(found) == list(range(3 * batch, 4 * batch))
+    whole = pairs.batch(range(3 * batch, 4 * batch))
+    assert all(torch.equal(found[3 * batch + row], whole.source[row]) for row in range(batch))
 
 
 @pytest.mark.parametrize("capture", ["fresh", 3])
@@ -110,7 +129,7 @@ def test_damage_is_told_by_shard_and_sample(
         next(loaded)
 
 
-@pytest.mark.parametrize("option", [{"workers": -1}, {"prefetch": 0}, {"window": -1}])
+@pytest.mark.parametrize("option", [{"workers": -1}, {"prefetch": 0}, {"window": -1}, {"crops_per_image": 0}])
 def test_impossible_options_are_refused(option: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=f"loader.{next(iter(option))}"):
         LoaderConfig(**option)

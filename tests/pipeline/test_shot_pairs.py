@@ -106,6 +106,6 @@ def test_a_capture_budget_keeps_to_the_first_shots(scenes: Path) -> None:
 
 def test_noise_over_real_noise_and_no_noise_at_all_are_refused(scenes: Path, shards: Path) -> None:
     with pytest.raises(BadInput, match="noise over real noise"):
-        open_pairs(scenes, PairsConfig(), CorruptionConfig(), 0, 0)
+        open_pairs(scenes, PairsConfig(), CorruptionConfig(), 0, LoaderConfig())
     with pytest.raises(BadInput, match="nothing to learn"):
-        open_pairs(shards, PairsConfig(), CorruptionConfig(name="none"), 0, 0)
+        open_pairs(shards, PairsConfig(), CorruptionConfig(name="none"), 0, LoaderConfig())
