@@ -50,8 +50,8 @@ train: setup  ## train on shards: make train DATA=data/shards/imagenet RUN=runs/
 evaluate: setup  ## PSNR and SSIM on clean pictures: make evaluate RUN=runs/first IMAGES=/data/kodak
 	$(BIN)/n2n evaluate $(RUN) --images $(IMAGES) $(ARGS)
 
-test: setup  ## all tests
-	$(BIN)/python -m pytest $(ARGS)
+test: setup  ## all tests, as many at a time as there are cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist worksteal $(ARGS)
 
 test-faults: setup  ## slow tests of what a cluster does to a training: ranks and nodes killed, frozen, replaced, added
 	$(BIN)/python -m pytest -m faults $(ARGS)

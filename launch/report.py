@@ -59,8 +59,12 @@ class Report:
         self.losses.append(loss)
         self.waited_s += data_wait_s
         self.bar.update(images - self.bar.n)
-        if images // self.every > self.reported // self.every or images >= self.total:
+        if self.due(images):
             self._interval(images, lr)
+
+    def due(self, images: int) -> bool:
+        """Whether a step that ends at `images` ends an interval."""
+        return images // self.every > self.reported // self.every or images >= self.total
 
     def _interval(self, images: int, lr: float) -> None:
         seconds = time.perf_counter() - self.began

@@ -1,13 +1,14 @@
 """Everything that a training step changes and a checkpoint holds."""
 
+import contextlib
 import copy
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 
 from launch.world import World
@@ -38,6 +39,14 @@ class TrainConfig:
     """Also after so many minutes, so that a slow machine loses no more; 0 for never."""
     keep_checkpoints: int = 2
     """The newest ones that are kept."""
+    accumulate: int = 1
+    """Parts into which every rank divides its share of a batch, one after the other: less memory, the same step."""
+    compile: bool = False
+    """Compile the network with torch.compile: faster on GPUs after a minute's start, slower on CPUs."""
+    tf32: bool = True
+    """Let GPUs round float32 factors to 10 bits in convolutions and matrix products."""
+    compress_gradients: bool = False
+    """Exchange gradients between ranks in bfloat16: half the bytes, and rounded."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -46,6 +55,7 @@ class TrainConfig:
             "log_every_images",
             "validate_every_images",
             "checkpoint_every_images",
+            "accumulate",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; wanted at least 1")
@@ -69,49 +79,83 @@ class TrainState:
         self.net = net.to(world.device).to(memory_format=torch.channels_last)
         self.ema_net = copy.deepcopy(self.net).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=0.0, betas=(0.9, 0.99), eps=1e-8, fused=True)
-        self.parallel = DistributedDataParallel(self.net) if world.size > 1 else self.net
+        self.fault = torch.full((3,), -1.0, dtype=torch.float64, device=world.device)
+        allow_tf32(config.tf32)
+        if config.compile:
+            self.net.compile()
+        self.parallel = in_parallel(self.net, config, world)
 
     def step(self, pair: AnyPair, lr: float, loss: Callable[..., LossSum] = l2) -> Tensor:
         """Forward, backward, all-reduce, Adam, average; moves the clock. Returns this rank's mean loss.
 
         `loss` takes what the network puts out, the target, and of a masked pair the weight, if it wants it. Of a
         measured pair it sees the output with the measured frequencies put back, and so only learns the others.
-        Raises BadInput before the optimiser is touched where the loss or a gradient is not finite, on every rank.
+        Nothing here waits for the device. A step whose gradient is not finite changes no weight on any rank, and
+        `refuse_non_finite` tells of it.
         """
-        source = pair.source.to(self.world.device, memory_format=torch.channels_last, non_blocking=True)
-        target, *known = [part.to(self.world.device, non_blocking=True) for part in pair[1:]]
-        with self.autocast:
-            denoised = self.parallel(source)
-        if isinstance(pair, MeasuredPair):
-            denoised = consistent(denoised, source, known.pop())
-        mean = self.mean_loss(loss(denoised, target, *known))
         self.optimizer.zero_grad(set_to_none=True)
-        mean.backward()  # type: ignore[no-untyped-call]
-        self.refuse_non_finite(mean)
+        mean = self.backward(divided(pair, self.config.accumulate), loss)
+        self.skip_non_finite(mean)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
         self.images += self.config.batch
         weight = ema_weight(self.images, self.config.batch, self.config.ema_half_life_images)
         update_ema(self.ema_net, self.net, weight)
-        return mean.detach()
+        return mean
 
-    def mean_loss(self, loss: LossSum) -> Tensor:
+    def backward(self, parts: list[AnyPair], loss: Callable[..., LossSum]) -> Tensor:
+        """Add up the gradient of the mean loss, part by part; ranks exchange it once, behind the last backward."""
+        elements: list[int | Tensor] = []
+        if len(parts) > 1:  # what the sum is divided by must be known before the first part's backward
+            extra = 2 if isinstance(parts[0], MeasuredPair) else len(parts[0])
+            elements = [loss(part.target, *part[1:extra]).elements for part in parts]
+        means: list[Tensor] = []
+        for part in parts:
+            alone = isinstance(self.parallel, DistributedDataParallel) and len(means) + 1 < len(parts)
+            with self.parallel.no_sync() if alone else contextlib.nullcontext():  # type: ignore[operator]
+                result = self.loss_of(part, loss)
+                mean = self.mean_loss(result.total, sum(elements) if elements else result.elements)
+                mean.backward()  # type: ignore[no-untyped-call]
+            means.append(mean.detach())
+        return means[0] if len(means) == 1 else torch.stack(means).sum()
+
+    def loss_of(self, pair: AnyPair, loss: Callable[..., LossSum]) -> LossSum:
+        source = pair.source.to(self.world.device, memory_format=torch.channels_last, non_blocking=True)
+        target, *known = [part.to(self.world.device, non_blocking=True) for part in pair[1:]]
+        with self.autocast:
+            denoised = self.parallel(source)
+        if isinstance(pair, MeasuredPair):
+            denoised = consistent(denoised, source, known.pop())
+        return loss(denoised, target, *known)
+
+    def mean_loss(self, total: Tensor, elements: int | Tensor) -> Tensor:
         """A loss divided so that DDP's average over the ranks is the sum over all ranks by the elements of all."""
-        if isinstance(loss.elements, int):
-            return loss.total / loss.elements  # every rank has as many
-        everywhere = self.world.sum(loss.elements).clamp(min=1)  # a batch may have lost every pixel
-        return loss.total * (self.world.size / everywhere).to(loss.total.dtype)
+        if isinstance(elements, int):
+            return total / elements  # every rank has as many
+        everywhere = self.world.sum(elements.to(total.device)).clamp(min=1)  # a batch may have lost every pixel
+        return total * (self.world.size / everywhere).to(total.dtype)
 
-    def refuse_non_finite(self, loss: Tensor) -> None:
-        """Stop on the gradient's norm: after the all-reduce it is the same on all ranks, so all stop together."""
+    def skip_non_finite(self, loss: Tensor) -> None:
+        """Have Adam leave out this step where the gradient's norm is not finite, and note the first such step.
+
+        After the all-reduce the norm is the same on all ranks. All of it stays on the device.
+        """
         gradients = [parameter.grad for parameter in self.net.parameters() if parameter.grad is not None]
-        norm = float(torch.nn.utils.get_total_norm(gradients))
-        if not math.isfinite(norm):
+        norm = torch.nn.utils.get_total_norm(gradients)
+        skip = ~torch.isfinite(norm)
+        self.optimizer.found_inf = skip.float()  # type: ignore[attr-defined]  # what GradScaler tells a fused Adam
+        here = torch.stack([torch.full_like(norm, self.images, dtype=torch.float64), loss.double(), norm.double()])
+        self.fault = torch.where(skip & (self.fault[0] < 0), here, self.fault)
+
+    def refuse_non_finite(self) -> None:
+        """Raise BadInput where a step has been left out. Waits for the device, so not for every step."""
+        images, loss, norm = self.fault.tolist()
+        if images >= 0:
             raise BadInput(
                 "the loss is not finite",
-                where=f"the step from image {self.images} on",
-                got=f"loss {float(loss)} on this rank, gradient norm {norm}",
+                where=f"the step from image {int(images)} on",
+                got=f"loss {loss} on this rank, gradient norm {norm}",
                 wanted="finite numbers; the weights have not been touched by this step",
                 todo="look at its pairs with `n2n inspect --draw`; a lower optim.lr helps where training diverged",
             )
@@ -129,6 +173,38 @@ class TrainState:
         self.ema_net.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.images = state["images"]
+
+
+def in_parallel(net: UNet, config: TrainConfig, world: World) -> nn.Module:
+    """The network, whose gradients are averaged over the ranks as backward makes them."""
+    if world.size == 1:
+        return net
+    parallel = DistributedDataParallel(net, gradient_as_bucket_view=True)
+    if config.compress_gradients:
+        parallel.register_comm_hook(None, bf16_compress_hook)
+    return parallel
+
+
+def divided(pair: AnyPair, parts: int) -> list[AnyPair]:
+    """A rank's share of a batch in so many equal parts, which must divide it."""
+    if parts == 1:
+        return [pair]
+    size = len(pair.source)
+    if size % parts:
+        raise BadInput(
+            "a rank's share of the batch does not divide into the parts",
+            where="train.accumulate",
+            got=f"{size} pairs a rank in {parts} parts",
+            wanted="parts of equal size",
+            todo="set train.accumulate to a divisor of train.batch over the ranks",
+        )
+    return [type(pair)(*piece) for piece in zip(*(tensor.chunk(parts) for tensor in pair), strict=True)]
+
+
+def allow_tf32(allowed: bool) -> None:
+    """For this process; it means nothing on CPUs."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def use_bfloat16(config: TrainConfig, device: torch.device) -> bool:

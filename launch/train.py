@@ -11,6 +11,7 @@ import torch
 from launch.checkpoint import load_latest, save_best, save_checkpoint
 from launch.config import RunConfig, parse_config, refuse_change, to_dict
 from launch.denoiser import load_weights
+from launch.memory import memory_told
 from launch.objective import choose_loss, loss_now
 from launch.render_training import open_renders
 from launch.report import Report, talk
@@ -54,15 +55,19 @@ def train(config: RunConfig, world: World) -> None:
     while state.images < config.train.images:
         batch, waited_s = next(pairs)
         lr = learning_rate(config.optim, state.images, config.train.images)
-        loss = state.step(batch, lr, loss_now(config, loss_name, state.images))
+        with memory_told(config, world):
+            loss = state.step(batch, lr, loss_now(config, loss_name, state.images))
+        done, stopped = state.images >= config.train.images, stop.agreed()
+        saves = done or stopped or saving.over() or due(state, config.train.checkpoint_every_images)
+        if saves or report.due(state.images):
+            state.refuse_non_finite()
         report.step(state.images, loss=loss, lr=lr, data_wait_s=waited_s)
 
-        done, stopped = state.images >= config.train.images, stop.agreed()
         if validation and (done or due(state, config.train.validate_every_images)):
             error = validate(state, validation, config, report)
             if world.first and error is not None:
                 save_best(run, document(state, config, shards, tracker), error)
-        if world.first and (done or stopped or saving.over() or due(state, config.train.checkpoint_every_images)):
+        if world.first and saves:
             save_checkpoint(run, document(state, config, shards, tracker), config.train.keep_checkpoints)
             saving.restart()
         if stopped and not done:

@@ -4,7 +4,6 @@ import io
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from pipeline.sharding.plan import PlanConfig
 from pipeline.sharding.shot_scenes import ShotsConfig
 from pipeline.sources.listing import list_sources
 from pipeline.sources.shots import ScenesConfig, list_scenes
+from tests.forked_verbs import VerbServer
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,16 +42,23 @@ def child_environment() -> dict[str, str]:
     return environment()
 
 
+@pytest.fixture(scope="session")
+def verbs() -> Iterator[VerbServer]:
+    server = VerbServer(environment())
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def run_verb(tmp_path: Path) -> Run:
+def run_verb(tmp_path: Path, verbs: VerbServer) -> Run:
     """Run `python -m MODULE ARGUMENTS...` in an empty folder, or on several ranks with `ranks=N`."""
 
     def run(module: str, *arguments: object, ranks: int = 0, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks else []
-        command = [sys.executable, *launcher, "-m", module, *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
-        )
+        words = [str(argument) for argument in arguments]
+        if ranks:
+            words = ["--standalone", f"--nproc-per-node={ranks}", "-m", module, *words]
+            module = "torch.distributed.run"
+        return verbs.run(module, words, tmp_path, environment(), timeout)
 
     return run
 
@@ -163,11 +170,10 @@ def tiny(shards: Path, pictures: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def trained(tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory, verbs: VerbServer) -> Path:
     """A finished tiny run of one process, not to be changed by tests."""
     folder = tmp_path_factory.mktemp("runs") / "trained"
-    command = [sys.executable, "-m", "launch.train", "--run", str(folder), *tiny]
-    done = subprocess.run(command, cwd=folder.parent, env=environment(), capture_output=True, text=True, check=False)
+    done = verbs.run("launch.train", ["--run", str(folder), *tiny], folder.parent, environment(), timeout=240)
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -13,6 +13,7 @@ import pytest
 from pipeline.exr.pixels import encode
 from pipeline.sharding.render_shards import RenderShardConfig, shard_renders
 from tests.conftest import environment
+from tests.forked_verbs import VerbServer
 
 SHAPE = (40, 56)
 
@@ -69,11 +70,11 @@ def render_options(render_set: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def render_run(render_options: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def render_run(render_options: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory, verbs: VerbServer) -> Path:
     """A finished run of four steps, not to be changed by tests."""
     folder = tmp_path_factory.mktemp("runs") / "renders"
-    command = [sys.executable, "-m", "launch.train", "--run", str(folder), *render_options, "--train.images=8"]
-    done = subprocess.run(command, cwd=folder.parent, env=environment(), capture_output=True, text=True, check=False)
+    options = ["--run", str(folder), *render_options, "--train.images=8"]
+    done = verbs.run("launch.train", options, folder.parent, environment(), timeout=240)
     assert done.returncode == 0, done.stderr
     return folder
 
