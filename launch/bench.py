@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from launch.state import TrainConfig, TrainState
 from launch.world import World, join_world
-from model.unet import UNetConfig
+from model.network import NetworkConfig
 from pipeline import dead_leaves
 from pipeline.corruption import CorruptionConfig
 from pipeline.corruptions.glyphs import CHARACTERS, FONT
@@ -58,7 +58,7 @@ def step_rates(world: World, crop: int) -> Iterator[tuple[str, float]]:
     pair = Pair(torch.rand(BATCH, 3, crop, crop), torch.rand(BATCH, 3, crop, crop))
     precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
     for precision in precisions:
-        state = TrainState(UNetConfig(), TrainConfig(batch=BATCH, precision=precision), 0, world)
+        state = TrainState(NetworkConfig(), TrainConfig(batch=BATCH, precision=precision), 0, world)
         yield precision, rate(partial(state.step, pair, 1e-4), BATCH)
 
 

@@ -15,7 +15,7 @@ from launch.schedule import OptimConfig
 from launch.state import TrainConfig
 from launch.tracking import WandbConfig
 from model.losses import LossConfig
-from model.unet import UNetConfig
+from model.network import NetworkConfig
 from pipeline.corruption import CorruptionConfig
 from pipeline.errors import BadInput
 from pipeline.loader import LoaderConfig
@@ -51,7 +51,7 @@ class RunConfig:
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
-    network: UNetConfig = field(default_factory=UNetConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)

@@ -12,8 +12,9 @@ from launch.checkpoint import load_checkpoint, load_latest
 from launch.run_dir import existing_run
 from launch.weights import read_weights
 from model.ensemble import self_ensemble
+from model.network import Network, NetworkConfig
 from model.tiling import TILE, Window, denoise_windows, tiles
-from model.unet import UNet, UNetConfig
+from model.zoo import make_network
 from pipeline.errors import BadInput
 
 EXPORTED = ".safetensors"
@@ -43,7 +44,7 @@ class Denoiser:
 
     def __init__(
         self,
-        net: UNet,
+        net: Network,
         device: torch.device | None = None,
         *,
         corruption: str = "gaussian",
@@ -85,7 +86,7 @@ class Denoiser:
     ) -> "Denoiser":
         """From the bytes of a file that `n2n export --format safetensors` wrote. Raises BadInput for any other."""
         tensors, about = read_weights(data, where)
-        net = UNet(UNetConfig(**about["network"]))
+        net = make_network(NetworkConfig(**about["network"]))
         load_weights(net, tensors, where)
         return cls(net, device, corruption=about["corruption"], inference=inference)
 
@@ -105,11 +106,13 @@ class Denoiser:
         """
         height, width = noisy.shape[-2:]
         result = torch.empty(len(noisy), height, width)
-        for window, core in self.windows(
-            lambda view: view.of(noisy), tiles(height, width, self.inference.tile), (height, width)
-        ):
+        for window, core in self.windows(lambda view: view.of(noisy), self.tiles(height, width), (height, width)):
             window.of(result).copy_(core)
         return result
+
+    def tiles(self, height: int, width: int) -> Iterator[Window]:
+        """A picture of this size in windows of `inference.tile`, row by row."""
+        return tiles(height, width, self.net.reach.multiple, self.inference.tile)
 
     @torch.no_grad()
     def windows(
@@ -124,19 +127,20 @@ class Denoiser:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.inference.bfloat16):
                 return torch.cat([self.net(part) for part in torch.split(noisy, self.channels, -3)], -3)
 
-        chosen = self_ensemble(net) if self.inference.self_ensemble else net
+        multiple, context = self.net.reach
+        chosen = self_ensemble(net, multiple) if self.inference.self_ensemble else net
         for window, core in denoise_windows(
-            chosen, lambda view: read(view).to(self.device), wanted, size, self.inference.batch
+            chosen, lambda view: read(view).to(self.device), wanted, size, context, self.inference.batch
         ):
             yield window, core.cpu()
 
 
-def load_network(path: Path) -> tuple[UNet, dict[str, Any]]:
+def load_network(path: Path) -> tuple[Network, dict[str, Any]]:
     """The averaged network of a run or a checkpoint, and the checkpoint's document."""
     document = load_latest(existing_run(path)) if path.is_dir() else load_checkpoint(path)
     if document is None:
         raise BadInput("the run has no checkpoint yet", path, "none", "at least one", "train on, or name another")
-    net = UNet(UNetConfig(**document["config"]["network"]))
+    net = make_network(NetworkConfig(**document["config"]["network"]))
     load_weights(net, document["ema"], path)
     return net, document
 
@@ -158,7 +162,7 @@ def read_file(path: Path) -> bytes:
         raise BadInput("the weights cannot be read", path, error.strerror or str(error)) from error
 
 
-def load_weights(net: UNet, weights: dict[str, Tensor], where: object) -> None:
+def load_weights(net: Network, weights: dict[str, Tensor], where: object) -> None:
     """Load weights into a network. Raises BadInput naming the first parameter that does not fit."""
     expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     got = {name: tuple(tensor.shape) for name, tensor in weights.items()}

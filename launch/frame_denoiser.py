@@ -1,15 +1,15 @@
 """A trained denoiser of renders: radiance and auxiliary buffers in, radiance out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from launch.denoiser import kind_of, load_network
+from model.network import Network
 from model.tiling import denoise_tiled
 from pipeline.errors import BadInput
 from pipeline.radiance import Planes, RendersConfig, network_input
@@ -18,7 +18,7 @@ from pipeline.radiance import Planes, RendersConfig, network_input
 class FrameDenoiser:
     """`FrameDenoiser.load("runs/renders")(buffers, exposure)`: linear, and as bright as what goes in."""
 
-    def __init__(self, net: Callable[[Tensor], Tensor], renders: RendersConfig, device: torch.device) -> None:
+    def __init__(self, net: Network, renders: RendersConfig, device: torch.device) -> None:
         self.net = net
         self.renders = renders
         self.device = device
@@ -41,7 +41,7 @@ class FrameDenoiser:
         Raises BadInput where a buffer is missing that the network was trained with.
         """
         source = torch.from_numpy(network_input(buffers, exposure, self.renders, where))
-        denoised: Planes = denoise_tiled(self.net, source.to(self.device)).float().cpu().numpy()
+        denoised: Planes = denoise_tiled(self.net, source.to(self.device), self.net.reach).float().cpu().numpy()
         return (np.maximum(denoised, 0) / np.float32(exposure)).astype(np.float32)
 
 

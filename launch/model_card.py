@@ -3,12 +3,12 @@
 from typing import Any
 
 from launch.denoiser import Denoiser
-from model.unet import CONTEXT
 
 INPUT = """\
 `noisy`, float32 (N, {channels}, H, W): pictures as encoded in the file (sRGB), 0 black and 1 white, not clipped.
 `denoised` is the same, not clipped either. Any N, H and W. Padding, centring and encoding are inside.
-To cut a large picture into tiles, give each {context} pixels of its surroundings and start at multiples of 32."""
+To cut a large picture into tiles, give each {context} pixels of its surroundings and
+start at multiples of {multiple}."""
 
 
 def card(denoiser: Denoiser, name: str, kind: str, parity: float, scores: list[dict[str, Any]], licence: str) -> str:
@@ -17,7 +17,7 @@ def card(denoiser: Denoiser, name: str, kind: str, parity: float, scores: list[d
     training = denoiser.training
     facts = [
         ("file", f"`{name}` ({kind})"),
-        ("network", f"U-Net of Noise2Noise (Lehtinen et al. 2018), {parameters:,} parameters"),
+        ("network", f"{denoiser.net.title}; {parameters:,} parameters"),
         (
             "noise it was trained on",
             " ".join(f"{k}={v}" for k, v in training.get("corruption", {}).items() if v is not None),
@@ -29,7 +29,7 @@ def card(denoiser: Denoiser, name: str, kind: str, parity: float, scores: list[d
         ("licence of the weights", licence),
     ]
     parts = [f"# {name}", "| | |\n|---|---|\n" + "\n".join(f"| {key} | {value} |" for key, value in facts)]
-    parts += ["## Input and output", INPUT.format(channels=denoiser.channels, context=CONTEXT)]
+    parts += ["## Input and output", INPUT.format(channels=denoiser.channels, **denoiser.net.reach._asdict())]
     parts += ["## Results", results(scores)]
     return "\n\n".join(parts) + "\n"
 

@@ -14,7 +14,7 @@ import torch
 from launch.state import TrainConfig, TrainState
 from launch.world import run_in_world
 from model.losses import l2, masked_l2
-from model.unet import UNetConfig
+from model.network import NetworkConfig
 from pipeline.pairs import MaskedPair, MeasuredPair
 
 def run(world):
@@ -24,7 +24,7 @@ def run(world):
     weight[:2, :, 2:] = 0
     measured = (torch.rand(4, 1, 32, 17, generator=g) < 0.2).float()
     share = slice(world.rank * 4 // world.size, (world.rank + 1) * 4 // world.size)
-    state = TrainState(UNetConfig(), TrainConfig(batch=4, precision="float32"), 0, world)
+    state = TrainState(NetworkConfig(), TrainConfig(batch=4, precision="float32"), 0, world)
     pairs = {
         "masked": (MaskedPair(source[share], target[share], weight[share]), masked_l2),
         "measured": (MeasuredPair(source[share], target[share], measured[share]), l2),
