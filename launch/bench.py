@@ -12,10 +12,13 @@ from typing import Literal
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from torch.utils.flop_counter import FlopCounterMode
 
+from launch.scoreboard import aligned
 from launch.state import TrainConfig, TrainState
 from launch.world import World, join_world
 from model.network import NetworkConfig
+from model.zoo import NETWORKS, make_network
 from pipeline import dead_leaves
 from pipeline.corruption import CorruptionConfig
 from pipeline.corruptions.glyphs import CHARACTERS, FONT
@@ -87,6 +90,27 @@ def write_plainly(picture: Image.Image, p: float, numbers: np.random.Generator) 
     return written
 
 
+def network_rows(device: torch.device) -> Iterator[list[str]]:
+    """What each network costs: parameters, multiplications, and the time that a picture takes in one piece."""
+    side = 256
+    clock = time.process_time if device.type == "cpu" else time.perf_counter  # a shared core goes by the former
+    noisy = torch.rand(1, 3, side, side, device=device).to(memory_format=torch.channels_last)
+    for name in NETWORKS:
+        net = make_network(NetworkConfig(name=name)).eval().to(device).to(memory_format=torch.channels_last)
+        parameters = sum(parameter.numel() for parameter in net.parameters())
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            net(noisy)
+        seconds = []
+        for _ in range(REPEATS):
+            began = clock()
+            with torch.no_grad():
+                float(net(noisy).sum())  # waits for a GPU
+            seconds.append((clock() - began) / side**2 * 1e6)
+        multiplications = counter.get_total_flops() / 2 / side**2 * 1e6
+        cells = (f"{parameters:,}", f"{multiplications / 1e9:.0f}", f"{median(seconds):.2f}", f"{min(seconds):.2f}")
+        yield [name, *cells, str(net.reach.context)]
+
+
 def report(title: str, measure: Callable[[], Iterator[tuple[str, float]]]) -> None:
     """Print the median and range of each rate, and its ratio to the first, over interleaved repeats."""
     rounds = [dict(measure()) for _ in range(REPEATS)]
@@ -102,8 +126,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="n2n bench", description="Measure the loader and the training step.")
     parser.add_argument("--data", type=Path, help="a shard set (default: generated pictures)")
     parser.add_argument("--crop", type=int, default=64, help="side of the views (default: 64)")
+    parser.add_argument("--networks", action="store_true", help="instead: what each network costs by the megapixel")
     options = parser.parse_args(arguments)
     world = join_world()
+    if options.networks:
+        print(f"a megapixel, float32, on {world.device} with {torch.get_num_threads()} threads")
+        headings = ["network", "parameters", "G multiply-adds", "median s", "least s", "context"]
+        print(aligned([headings, *network_rows(world.device)], texts=1))
+        return
     with tempfile.TemporaryDirectory() as folder:
         data = options.data or generate(Path(folder))
         shards = ShardSet(data)

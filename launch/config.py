@@ -44,6 +44,9 @@ class RunConfig:
     run: str
     """Folder of the run; the same command with the same folder resumes it."""
     data: DataConfig
+    init: str = ""
+    """Weights to begin with instead of fresh ones, to go on from there on other data: a run, a checkpoint, a file of
+    `n2n export --format safetensors`, or weights:NAME of `n2n models`. The network must be theirs."""
     seed: int = 0
     """Of the network's first weights, the order of samples, crops and noise."""
     pairs: PairsConfig = field(default_factory=PairsConfig)

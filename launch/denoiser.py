@@ -1,4 +1,4 @@
-"""A trained denoiser, ready to be used: from a run's folder or a checkpoint."""
+"""A trained denoiser, ready to be used: from a run's folder, a checkpoint, or weights that come with the project."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from launch.checkpoint import load_checkpoint, load_latest
 from launch.run_dir import existing_run
+from launch.shipped import located
 from launch.weights import read_weights
 from model.ensemble import self_ensemble
 from model.network import Network, NetworkConfig
@@ -18,6 +19,7 @@ from model.zoo import make_network
 from pipeline.errors import BadInput
 
 EXPORTED = ".safetensors"
+WHAT = "folder of a run, a checkpoint, or weights:NAME of `n2n models`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,7 @@ class Inference:
 
 
 class Denoiser:
-    """Noisy pictures in, denoised ones out: `Denoiser.load("runs/first")(noisy)`."""
+    """Noisy pictures in, denoised ones out: `Denoiser.load("gaussian")(noisy)`."""
 
     def __init__(
         self,
@@ -64,9 +66,11 @@ class Denoiser:
     ) -> "Denoiser":
         """The averaged weights of a run's newest whole checkpoint, of the checkpoint named, or of a safetensors file.
 
+        Or `weights:NAME`, one of those that come with the project; NAME alone where nothing else is called so.
+
         Raises BadInput where there is none, or where its weights are not those of its network.
         """
-        path = Path(run_or_checkpoint)
+        path = located(run_or_checkpoint)
         if path.suffix == EXPORTED:
             return cls.from_weights(read_file(path), path, device, inference)
         net, document = load_network(path)
@@ -88,7 +92,9 @@ class Denoiser:
         tensors, about = read_weights(data, where)
         net = make_network(NetworkConfig(**about["network"]))
         load_weights(net, tensors, where)
-        return cls(net, device, corruption=about["corruption"], inference=inference)
+        denoiser = cls(net, device, corruption=about["corruption"], inference=inference)
+        denoiser.training = about.get("training", {})
+        return denoiser
 
     @property
     def channels(self) -> int:
@@ -145,8 +151,17 @@ def load_network(path: Path) -> tuple[Network, dict[str, Any]]:
     return net, document
 
 
-def trained_on(path: Path) -> str:
+def first_weights(name: str) -> dict[str, Tensor]:
+    """What a training may begin with: the averaged weights of anything that has some."""
+    path = located(name)
+    if path.suffix == EXPORTED:
+        return Denoiser.from_weights(read_file(path), path, torch.device("cpu")).net.state_dict()
+    return load_network(path)[0].state_dict()
+
+
+def trained_on(run_or_checkpoint: str | Path) -> str:
     """Pictures or renders; of exported weights, pictures."""
+    path = located(run_or_checkpoint)
     return "pictures" if path.suffix == EXPORTED else kind_of(load_network(path)[1])
 
 

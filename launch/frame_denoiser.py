@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from launch.denoiser import kind_of, load_network
+from launch.shipped import located
 from model.network import Network
 from model.tiling import denoise_tiled
 from pipeline.errors import BadInput
@@ -26,7 +27,7 @@ class FrameDenoiser:
     @classmethod
     def load(cls, run_or_checkpoint: str | Path) -> "FrameDenoiser":
         """The averaged weights of a run on renders. Raises BadInput where it was trained on something else."""
-        net, document = load_network(Path(run_or_checkpoint))
+        net, document = load_network(located(run_or_checkpoint))
         if kind_of(document) != "renders":
             wanted = "a run with data.kind renders"
             raise BadInput("a denoiser of pictures", run_or_checkpoint, f"data.kind {kind_of(document)}", wanted)

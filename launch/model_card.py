@@ -11,8 +11,8 @@ To cut a large picture into tiles, give each {context} pixels of its surrounding
 start at multiples of {multiple}."""
 
 
-def card(denoiser: Denoiser, name: str, kind: str, parity: float, scores: list[dict[str, Any]], licence: str) -> str:
-    """A page of Markdown."""
+def card(denoiser: Denoiser, name: str, kind: str, scores: list[dict[str, Any]], licence: str, parity: float) -> str:
+    """A page of Markdown; `parity` is the greatest difference to the network in PyTorch, in float32."""
     parameters = sum(parameter.numel() for parameter in denoiser.net.parameters())
     training = denoiser.training
     facts = [
@@ -41,5 +41,10 @@ def results(scores: list[dict[str, Any]]) -> str:
     for entry in scores:
         mean = entry["mean"]
         numbers = (f"{mean['psnr_noisy_srgb_db']:.2f}", f"{mean['psnr_srgb8_db']:.2f}", f"{mean['ssim_srgb8']:.4f}")
-        lines.append(f"| {entry['denoiser']} | {entry['noise']} | {len(entry['images'])} | {' | '.join(numbers)} |")
+        lines.append(f"| {entry['denoiser']} | {entry['noise']} | {pictures_of(entry)} | {' | '.join(numbers)} |")
     return "\n".join(lines)
+
+
+def pictures_of(entry: dict[str, Any]) -> str:
+    """`kodak (24)`."""
+    return f"{entry.get('pictures', '')} ({len(entry['images'])})".strip()
