@@ -13,11 +13,14 @@ from typing import Literal
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from torch.utils.flop_counter import FlopCounterMode
 
 from launch.bench_loader import STAGES, Rate, measure, stage_seconds, told
+from launch.scoreboard import aligned
 from launch.state import TrainConfig, TrainState
 from launch.world import World, join_world
-from model.unet import UNetConfig
+from model.network import NetworkConfig
+from model.zoo import NETWORKS, make_network
 from pipeline import dead_leaves
 from pipeline.corruption import CorruptionConfig
 from pipeline.corruptions.glyphs import CHARACTERS, FONT
@@ -68,7 +71,7 @@ def step_rates(world: World, crop: int) -> Iterator[tuple[str, float]]:
     pair = Pair(torch.rand(BATCH, 3, crop, crop), torch.rand(BATCH, 3, crop, crop))
     precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
     for precision in precisions:
-        state = TrainState(UNetConfig(), TrainConfig(batch=BATCH, precision=precision), 0, world)
+        state = TrainState(NetworkConfig(), TrainConfig(batch=BATCH, precision=precision), 0, world)
         yield precision, rate(partial(state.step, pair, 1e-4), BATCH)
 
 
@@ -97,6 +100,27 @@ def write_plainly(picture: Image.Image, p: float, numbers: np.random.Generator) 
     return written
 
 
+def network_rows(device: torch.device) -> Iterator[list[str]]:
+    """What each network costs: parameters, multiplications, and the time that a picture takes in one piece."""
+    side = 256
+    clock = time.process_time if device.type == "cpu" else time.perf_counter  # a shared core goes by the former
+    noisy = torch.rand(1, 3, side, side, device=device).to(memory_format=torch.channels_last)
+    for name in NETWORKS:
+        net = make_network(NetworkConfig(name=name)).eval().to(device).to(memory_format=torch.channels_last)
+        parameters = sum(parameter.numel() for parameter in net.parameters())
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            net(noisy)
+        seconds = []
+        for _ in range(REPEATS):
+            began = clock()
+            with torch.no_grad():
+                float(net(noisy).sum())  # waits for a GPU
+            seconds.append((clock() - began) / side**2 * 1e6)
+        multiplications = counter.get_total_flops() / 2 / side**2 * 1e6
+        cells = (f"{parameters:,}", f"{multiplications / 1e9:.0f}", f"{median(seconds):.2f}", f"{min(seconds):.2f}")
+        yield [name, *cells, str(net.reach.context)]
+
+
 def report(title: str, measure: Callable[[], Iterator[tuple[str, float]]]) -> None:
     """Print the median and range of each rate, and its ratio to the first, over interleaved repeats."""
     rounds = [dict(measure()) for _ in range(REPEATS)]
@@ -113,11 +137,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("what", nargs="*", help=f"of {', '.join(KINDS)} (default: all)")
     parser.add_argument("--data", type=Path, help="a shard set (default: generated pictures)")
     parser.add_argument("--crop", type=int, default=64, help="side of the views (default: 64)")
+    parser.add_argument("--networks", action="store_true", help="instead: what each network costs by the megapixel")
     options = parser.parse_args(arguments)
     if not set(options.what) <= set(KINDS):
         raise BadInput("nothing of that name to measure", "n2n bench", " ".join(options.what), " or ".join(KINDS))
     wanted = options.what or KINDS
     world = join_world()
+    if options.networks:
+        print(f"a megapixel, float32, on {world.device} with {torch.get_num_threads()} threads")
+        headings = ["network", "parameters", "G multiply-adds", "median s", "least s", "context"]
+        print(aligned([headings, *network_rows(world.device)], texts=1))
+        return
     with tempfile.TemporaryDirectory() as folder:
         data = options.data or generate(Path(folder))
         shards = ShardSet(data)

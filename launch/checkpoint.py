@@ -76,7 +76,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         check_sums(path)
         document: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise BadInput("no such checkpoint", path, "no file", "a run's folder or a .pt file in it") from error
+        raise BadInput(
+            "no such checkpoint", path, "no file", "a run's folder, a .pt file in it, or weights:NAME"
+        ) from error
     # A damaged zip archive of pickled tensors can fail in any of its layers.
     except Exception as error:
         raise BadInput(

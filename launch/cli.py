@@ -14,6 +14,7 @@ VERBS = {
     "train": ("launch.train", "shards -> a denoiser (torchrun -m launch.train for several processes)"),
     "evaluate": ("launch.evaluate", "PSNR and SSIM on clean pictures under test noise"),
     "denoise": ("launch.denoise", "noisy pictures -> denoised pictures"),
+    "models": ("launch.models", "the weights that come with the project"),
     "export": ("launch.export", "a denoiser for other programs: ONNX, torch.export, safetensors"),
     "bench": ("launch.bench", "how fast the loader and the training step are here"),
 }

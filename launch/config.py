@@ -15,7 +15,7 @@ from launch.schedule import OptimConfig
 from launch.state import TrainConfig
 from launch.tracking import WandbConfig
 from model.losses import LossConfig
-from model.unet import UNetConfig
+from model.network import NetworkConfig
 from pipeline.corruption import CorruptionConfig
 from pipeline.errors import BadInput
 from pipeline.loader import LoaderConfig
@@ -44,6 +44,9 @@ class RunConfig:
     run: str
     """Folder of the run; the same command with the same folder resumes it."""
     data: DataConfig
+    init: str = ""
+    """Weights to begin with instead of fresh ones, to go on from there on other data: a run, a checkpoint, a file of
+    `n2n export --format safetensors`, or weights:NAME of `n2n models`. The network must be theirs."""
     seed: int = 0
     """Of the network's first weights, the order of samples, crops and noise."""
     pairs: PairsConfig = field(default_factory=PairsConfig)
@@ -51,7 +54,7 @@ class RunConfig:
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
-    network: UNetConfig = field(default_factory=UNetConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)

@@ -13,9 +13,10 @@ from tqdm import tqdm
 from launch.asked_files import asked_files
 from launch.denoise_frames import Summary, denoise_frames
 from launch.denoise_stills import Done, denoise_file
-from launch.denoiser import Denoiser, Inference, trained_on
+from launch.denoiser import WHAT, Denoiser, Inference, trained_on
 from launch.frame_denoiser import FrameDenoiser
 from launch.journal import Journal
+from launch.shipped import PREFIX, WEIGHTS_HELP
 from launch.world import World, run_in_world
 from model.tiling import TILE
 from pipeline.errors import DISK_ERRORS, EXIT_BAD_INPUT, BadInput, disk_error, run_verb
@@ -28,11 +29,16 @@ PIPE = "-"
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="n2n denoise", description="Denoise pictures.")
-    parser.add_argument("run", help="folder of a run, or a checkpoint")
+    given = sys.argv[1:] if arguments is None else arguments
+    if not any(word.split("=")[0] == "--weights" for word in given):
+        parser.add_argument("run", help=WHAT)
+    parser.add_argument(
+        "--weights", dest="run", type=PREFIX.__add__, metavar="NAME", help=f"{WEIGHTS_HELP}; then no run"
+    )
     parser.add_argument(
         "pictures", nargs="+", help="pictures, folders of them, globs, frame_%%04d.png, shot.####.exr; - for stdin"
     )
-    parser.add_argument("--out", required=True, help="folder for the denoised pictures; - for stdout")
+    parser.add_argument("--out", help="folder for the denoised pictures (default: denoised); - for stdout")
     parser.add_argument("--self-ensemble", action="store_true", help="the mean over 8 flips and turns; 8 times slower")
     parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16")
     parser.add_argument("--tile", type=int, default=TILE, help=f"pixels a side of tiles (default: {TILE})")
@@ -42,7 +48,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="denoise also what an earlier run has finished")
     parser.add_argument("--exposure", type=float, help="EXR: factor before the network (default: from the frames)")
     parser.add_argument("--channels", action="append", default=[], help="EXR: as for n2n shard, such as color=C.[rgb]")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(given)
+    options.out = options.out or (PIPE if options.pictures == [PIPE] else "denoised")
     if options.white is not None and not options.white > 0:
         raise BadInput("an option is not positive", "the command line", f"--white {options.white:g}", "above 0")
     if (options.out == PIPE) != (options.pictures == [PIPE]):
@@ -61,7 +68,7 @@ def frames_denoised(options: argparse.Namespace) -> Summary:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
-    if trained_on(Path(options.run)) == "renders":
+    if trained_on(options.run) == "renders":
         print(frames_denoised(options))
         return
     if options.exposure is not None or options.channels:

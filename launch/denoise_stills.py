@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from launch.denoiser import Denoiser
-from model.tiling import Window, tiles
+from model.tiling import Window
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput
 from pipeline.picture import Pixels, from_unit
@@ -85,7 +85,7 @@ def denoise_picture(denoiser: Denoiser, stills: Stills, result: Pixels, number: 
     def read(view: Window) -> Tensor:
         return bounds.to_unit(noisy[:, view.top : view.bottom, view.left : view.right])
 
-    rows = groupby(tiles(height, width, denoiser.inference.tile), key=lambda window: window.top)
+    rows = groupby(denoiser.tiles(height, width), key=lambda window: window.top)
     for _, row in rows:
         for window, core in denoiser.windows(read, row, (height, width)):
             place = denoised[:, window.top : window.bottom, window.left : window.right]

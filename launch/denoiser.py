@@ -1,4 +1,4 @@
-"""A trained denoiser, ready to be used: from a run's folder or a checkpoint."""
+"""A trained denoiser, ready to be used: from a run's folder, a checkpoint, or weights that come with the project."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -10,13 +10,16 @@ from torch import Tensor
 
 from launch.checkpoint import load_checkpoint, load_latest
 from launch.run_dir import existing_run
+from launch.shipped import located
 from launch.weights import read_weights
 from model.ensemble import self_ensemble
+from model.network import Network, NetworkConfig
 from model.tiling import TILE, Window, denoise_windows, tiles
-from model.unet import UNet, UNetConfig
+from model.zoo import make_network
 from pipeline.errors import BadInput
 
 EXPORTED = ".safetensors"
+WHAT = "folder of a run, a checkpoint, or weights:NAME of `n2n models`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +42,11 @@ class Inference:
 
 
 class Denoiser:
-    """Noisy pictures in, denoised ones out: `Denoiser.load("runs/first")(noisy)`."""
+    """Noisy pictures in, denoised ones out: `Denoiser.load("gaussian")(noisy)`."""
 
     def __init__(
         self,
-        net: UNet,
+        net: Network,
         device: torch.device | None = None,
         *,
         corruption: str = "gaussian",
@@ -63,9 +66,11 @@ class Denoiser:
     ) -> "Denoiser":
         """The averaged weights of a run's newest whole checkpoint, of the checkpoint named, or of a safetensors file.
 
+        Or `weights:NAME`, one of those that come with the project; NAME alone where nothing else is called so.
+
         Raises BadInput where there is none, or where its weights are not those of its network.
         """
-        path = Path(run_or_checkpoint)
+        path = located(run_or_checkpoint)
         if path.suffix == EXPORTED:
             return cls.from_weights(read_file(path), path, device, inference)
         net, document = load_network(path)
@@ -85,9 +90,11 @@ class Denoiser:
     ) -> "Denoiser":
         """From the bytes of a file that `n2n export --format safetensors` wrote. Raises BadInput for any other."""
         tensors, about = read_weights(data, where)
-        net = UNet(UNetConfig(**about["network"]))
+        net = make_network(NetworkConfig(**about["network"]))
         load_weights(net, tensors, where)
-        return cls(net, device, corruption=about["corruption"], inference=inference)
+        denoiser = cls(net, device, corruption=about["corruption"], inference=inference)
+        denoiser.training = about.get("training", {})
+        return denoiser
 
     @property
     def channels(self) -> int:
@@ -105,11 +112,13 @@ class Denoiser:
         """
         height, width = noisy.shape[-2:]
         result = torch.empty(len(noisy), height, width)
-        for window, core in self.windows(
-            lambda view: view.of(noisy), tiles(height, width, self.inference.tile), (height, width)
-        ):
+        for window, core in self.windows(lambda view: view.of(noisy), self.tiles(height, width), (height, width)):
             window.of(result).copy_(core)
         return result
+
+    def tiles(self, height: int, width: int) -> Iterator[Window]:
+        """A picture of this size in windows of `inference.tile`, row by row."""
+        return tiles(height, width, self.net.reach.multiple, self.inference.tile)
 
     @torch.no_grad()
     def windows(
@@ -124,25 +133,35 @@ class Denoiser:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.inference.bfloat16):
                 return torch.cat([self.net(part) for part in torch.split(noisy, self.channels, -3)], -3)
 
-        chosen = self_ensemble(net) if self.inference.self_ensemble else net
+        multiple, context = self.net.reach
+        chosen = self_ensemble(net, multiple) if self.inference.self_ensemble else net
         for window, core in denoise_windows(
-            chosen, lambda view: read(view).to(self.device), wanted, size, self.inference.batch
+            chosen, lambda view: read(view).to(self.device), wanted, size, context, self.inference.batch
         ):
             yield window, core.cpu()
 
 
-def load_network(path: Path) -> tuple[UNet, dict[str, Any]]:
+def load_network(path: Path) -> tuple[Network, dict[str, Any]]:
     """The averaged network of a run or a checkpoint, and the checkpoint's document."""
     document = load_latest(existing_run(path)) if path.is_dir() else load_checkpoint(path)
     if document is None:
         raise BadInput("the run has no checkpoint yet", path, "none", "at least one", "train on, or name another")
-    net = UNet(UNetConfig(**document["config"]["network"]))
+    net = make_network(NetworkConfig(**document["config"]["network"]))
     load_weights(net, document["ema"], path)
     return net, document
 
 
-def trained_on(path: Path) -> str:
+def first_weights(name: str) -> dict[str, Tensor]:
+    """What a training may begin with: the averaged weights of anything that has some."""
+    path = located(name)
+    if path.suffix == EXPORTED:
+        return Denoiser.from_weights(read_file(path), path, torch.device("cpu")).net.state_dict()
+    return load_network(path)[0].state_dict()
+
+
+def trained_on(run_or_checkpoint: str | Path) -> str:
     """Pictures or renders; of exported weights, pictures."""
+    path = located(run_or_checkpoint)
     return "pictures" if path.suffix == EXPORTED else kind_of(load_network(path)[1])
 
 
@@ -158,7 +177,7 @@ def read_file(path: Path) -> bytes:
         raise BadInput("the weights cannot be read", path, error.strerror or str(error)) from error
 
 
-def load_weights(net: UNet, weights: dict[str, Tensor], where: object) -> None:
+def load_weights(net: Network, weights: dict[str, Tensor], where: object) -> None:
     """Load weights into a network. Raises BadInput naming the first parameter that does not fit."""
     expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     got = {name: tuple(tensor.shape) for name, tensor in weights.items()}

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from launch.asked_noise import add_noise_options, asked_corruptions, noise_label
 from launch.baselines import BASELINES, baseline
-from launch.denoiser import Denoiser, trained_on
+from launch.denoiser import EXPORTED, WHAT, Denoiser, trained_on
 from launch.evaluate_renders import evaluate_renders
 from launch.evaluate_renders import table as render_table
 from launch.evaluation_page import Shown, save_evaluation_page, shown, worst_and_best
 from launch.scoreboard import save_csv, save_json, table
 from launch.scores import Denoise, Evaluation, Score, captioned, measure, share_out
+from launch.shipped import PREFIX, WEIGHTS_HELP, located
 from launch.shot_scores import evaluate_shots
 from launch.world import World, run_in_world
 from pipeline.corruption import CorruptionConfig
@@ -31,7 +32,8 @@ Round = tuple[CorruptionConfig, dict[str, Denoise]]
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="n2n evaluate", description="Measure denoisers on clean pictures.")
-    parser.add_argument("run", nargs="*", help="folder of a run, or a checkpoint; several are measured side by side")
+    parser.add_argument("run", nargs="*", help=f"{WHAT}; several are measured side by side")
+    parser.add_argument("--weights", action="append", default=[], metavar="NAME", help=WEIGHTS_HELP)
     pictures = parser.add_mutually_exclusive_group(required=True)
     pictures.add_argument("--images", type=Path, help="folder of clean pictures, or a shard set")
     pictures.add_argument("--data", type=Path, help="shard set, of pictures or of real noisy shots")
@@ -48,6 +50,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--html-pictures", type=int, default=12, help="pictures of each noise on the page (default: 12)"
     )
     options = parser.parse_args(arguments)
+    options.run += [PREFIX + name for name in options.weights]
     for name in ("limit", "html_pictures"):
         if getattr(options, name) < 0:
             got = f"--{name.replace('_', '-')} {getattr(options, name)}"
@@ -76,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def evaluate_all(options: argparse.Namespace, world: World) -> None:
     logging.basicConfig(level=logging.WARNING if world.first else logging.ERROR, format="%(message)s", force=True)
-    if any(trained_on(Path(run)) == "renders" for run in options.run):
+    if any(trained_on(run) == "renders" for run in options.run):
         score_renders(options, world)
         return
     if options.data and load_index(options.data).members_sha256:
@@ -103,7 +106,7 @@ def evaluate_all(options: argparse.Namespace, world: World) -> None:
 
 def load_rounds(options: argparse.Namespace, world: World) -> list[Round]:
     """Each noise with its denoisers: all of them under what was asked for, or each under the noise of its training."""
-    paths = [Path(run) for run in options.run]
+    paths = [located(run) for run in options.run]
     loaded = {label: Denoiser.load(path, world.device) for label, path in zip(run_labels(paths), paths, strict=True)}
     own = list(dict.fromkeys(denoiser.corruption for denoiser in loaded.values())) or ["gaussian"]
     if "none" in own and not options.corruption:
@@ -126,7 +129,7 @@ def run_labels(paths: list[Path]) -> list[str]:
     repeated = {path for path in paths if paths.count(path) > 1}
     if repeated:
         raise BadInput("a denoiser is given twice", ", ".join(map(str, repeated)), wanted="every one once")
-    return labels([*paths]) if len(paths) > 1 else [path.resolve().name for path in paths]
+    return labels([*paths]) if len(paths) > 1 else [path.resolve().name.removesuffix(EXPORTED) for path in paths]
 
 
 def measure_gallery(
@@ -157,7 +160,7 @@ def show_pictures(
 def give_out(evaluations: list[Evaluation], pictures: list[Shown], options: argparse.Namespace) -> None:
     print(table(evaluations))
     if options.json:
-        save_json(evaluations, options.json)
+        save_json(evaluations, (options.data or options.images).resolve().name, options.json)
     if options.csv:
         save_csv(evaluations, options.csv)
     if options.html:

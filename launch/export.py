@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from launch.denoiser import Denoiser
+from launch.denoiser import WHAT, Denoiser
 from launch.model_card import card
 from launch.portable import Portable, exported
+from launch.shipped import PREFIX, SHIPPED, WEIGHTS_HELP
+from launch.shipping import ship
 from launch.weights import weights_bytes
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput, run_verb
@@ -27,15 +29,20 @@ Run = Callable[[Tensor], Tensor]
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="n2n export", description="Take a denoiser elsewhere.")
-    parser.add_argument("run", help="folder of a run, or a checkpoint")
-    parser.add_argument("--format", choices=sorted(FORMATS), required=True, help="what to write")
-    parser.add_argument("--out", type=Path, required=True, help="file to write; the model card goes beside it")
+    parser.add_argument("run", nargs="?", help=WHAT)
+    parser.add_argument("--weights", metavar="NAME", help=f"{WEIGHTS_HELP}, instead of a run")
+    parser.add_argument("--format", choices=sorted(FORMATS), help="what to write")
+    parser.add_argument("--out", type=Path, help="file to write; the model card goes beside it")
+    parser.add_argument("--ship", metavar="NAME", help="make this weights:NAME of the project, or of the folder --out")
     parser.add_argument("--scores", type=Path, help="what `n2n evaluate --json` wrote, for the card")
     parser.add_argument("--licence", default="not stated", help="licence of the weights, for the card")
-    options = parser.parse_args(arguments)
+    options = check(parser.parse_args(arguments))
     scores = read_scores(options.scores) if options.scores else []
     denoiser = Denoiser.load(options.run, torch.device("cpu"))
     denoiser.net.to(memory_format=torch.contiguous_format)
+    if options.ship:
+        print(ship(denoiser, options.ship, scores, options.licence, options.out or SHIPPED))
+        return
     options.out.parent.mkdir(parents=True, exist_ok=True)
     data, restored = FORMATS[options.format](denoiser)
     parity = greatest_difference(denoiser, restored)
@@ -44,10 +51,22 @@ def main(arguments: list[str] | None = None) -> None:
         raise BadInput("the exported network is not the same", options.out, got, f"less than {TOLERANCE:.0e}")
     with write_whole(options.out) as file:
         file.write(data)
-    about = card(denoiser, options.out.name, options.format, parity, scores, options.licence)
+    about = card(denoiser, options.out.name, options.format, scores, options.licence, parity)
     with write_whole(options.out.with_name(options.out.name + ".md")) as file:
         file.write(about.encode())
     print(f"{options.out}: {len(data):,} bytes; differs from PyTorch by {parity:.1e} at most, over {len(SIZES)} sizes")
+
+
+def check(options: argparse.Namespace) -> argparse.Namespace:
+    """Raises BadInput for options that are missing or too many; puts a name of weights where the run is."""
+    if bool(options.run) == bool(options.weights):
+        raise BadInput("what is to be exported?", "the command line", "a run and --weights, or neither", "one of them")
+    options.run = options.run or PREFIX + options.weights
+    if options.ship and options.format:
+        raise BadInput("an option too many", "the command line", "--ship and --format", "one of them")
+    if not options.ship and not (options.format and options.out):
+        raise BadInput("an export needs a place", "the command line", "no --ship", "--format and --out, or --ship")
+    return options
 
 
 def to_onnx(denoiser: Denoiser) -> tuple[bytes, Run]:

@@ -1,15 +1,16 @@
 """A trained denoiser of renders: radiance and auxiliary buffers in, radiance out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from launch.denoiser import kind_of, load_network
+from launch.shipped import located
+from model.network import Network
 from model.tiling import denoise_tiled
 from pipeline.errors import BadInput
 from pipeline.radiance import Planes, RendersConfig, network_input
@@ -18,7 +19,7 @@ from pipeline.radiance import Planes, RendersConfig, network_input
 class FrameDenoiser:
     """`FrameDenoiser.load("runs/renders")(buffers, exposure)`: linear, and as bright as what goes in."""
 
-    def __init__(self, net: Callable[[Tensor], Tensor], renders: RendersConfig, device: torch.device) -> None:
+    def __init__(self, net: Network, renders: RendersConfig, device: torch.device) -> None:
         self.net = net
         self.renders = renders
         self.device = device
@@ -26,7 +27,7 @@ class FrameDenoiser:
     @classmethod
     def load(cls, run_or_checkpoint: str | Path) -> "FrameDenoiser":
         """The averaged weights of a run on renders. Raises BadInput where it was trained on something else."""
-        net, document = load_network(Path(run_or_checkpoint))
+        net, document = load_network(located(run_or_checkpoint))
         if kind_of(document) != "renders":
             wanted = "a run with data.kind renders"
             raise BadInput("a denoiser of pictures", run_or_checkpoint, f"data.kind {kind_of(document)}", wanted)
@@ -41,7 +42,7 @@ class FrameDenoiser:
         Raises BadInput where a buffer is missing that the network was trained with.
         """
         source = torch.from_numpy(network_input(buffers, exposure, self.renders, where))
-        denoised: Planes = denoise_tiled(self.net, source.to(self.device)).float().cpu().numpy()
+        denoised: Planes = denoise_tiled(self.net, source.to(self.device), self.net.reach).float().cpu().numpy()
         return (np.maximum(denoised, 0) / np.float32(exposure)).astype(np.float32)
 
 

@@ -3,21 +3,21 @@
 from typing import Any
 
 from launch.denoiser import Denoiser
-from model.unet import CONTEXT
 
 INPUT = """\
 `noisy`, float32 (N, {channels}, H, W): pictures as encoded in the file (sRGB), 0 black and 1 white, not clipped.
 `denoised` is the same, not clipped either. Any N, H and W. Padding, centring and encoding are inside.
-To cut a large picture into tiles, give each {context} pixels of its surroundings and start at multiples of 32."""
+To cut a large picture into tiles, give each {context} pixels of its surroundings and
+start at multiples of {multiple}."""
 
 
-def card(denoiser: Denoiser, name: str, kind: str, parity: float, scores: list[dict[str, Any]], licence: str) -> str:
-    """A page of Markdown."""
+def card(denoiser: Denoiser, name: str, kind: str, scores: list[dict[str, Any]], licence: str, parity: float) -> str:
+    """A page of Markdown; `parity` is the greatest difference to the network in PyTorch, in float32."""
     parameters = sum(parameter.numel() for parameter in denoiser.net.parameters())
     training = denoiser.training
     facts = [
         ("file", f"`{name}` ({kind})"),
-        ("network", f"U-Net of Noise2Noise (Lehtinen et al. 2018), {parameters:,} parameters"),
+        ("network", f"{denoiser.net.title}; {parameters:,} parameters"),
         (
             "noise it was trained on",
             " ".join(f"{k}={v}" for k, v in training.get("corruption", {}).items() if v is not None),
@@ -29,7 +29,7 @@ def card(denoiser: Denoiser, name: str, kind: str, parity: float, scores: list[d
         ("licence of the weights", licence),
     ]
     parts = [f"# {name}", "| | |\n|---|---|\n" + "\n".join(f"| {key} | {value} |" for key, value in facts)]
-    parts += ["## Input and output", INPUT.format(channels=denoiser.channels, context=CONTEXT)]
+    parts += ["## Input and output", INPUT.format(channels=denoiser.channels, **denoiser.net.reach._asdict())]
     parts += ["## Results", results(scores)]
     return "\n\n".join(parts) + "\n"
 
@@ -41,5 +41,10 @@ def results(scores: list[dict[str, Any]]) -> str:
     for entry in scores:
         mean = entry["mean"]
         numbers = (f"{mean['psnr_noisy_srgb_db']:.2f}", f"{mean['psnr_srgb8_db']:.2f}", f"{mean['ssim_srgb8']:.4f}")
-        lines.append(f"| {entry['denoiser']} | {entry['noise']} | {len(entry['images'])} | {' | '.join(numbers)} |")
+        lines.append(f"| {entry['denoiser']} | {entry['noise']} | {pictures_of(entry)} | {' | '.join(numbers)} |")
     return "\n".join(lines)
+
+
+def pictures_of(entry: dict[str, Any]) -> str:
+    """`kodak (24)`."""
+    return f"{entry.get('pictures', '')} ({len(entry['images'])})".strip()

@@ -3,28 +3,28 @@
 import torch
 from torch import Tensor, nn
 
+from model.network import Network
 from model.padding import reflect_index
-from model.unet import MULTIPLE, UNet
 
 
 class Portable(nn.Module):
     """(N, C, H, W) in [0, 1] as encoded, any N, H and W, to the same; unclipped.
 
     Padding, centring and cropping are part of the graph. Memory grows with the picture: tiles are the caller's, with
-    model.unet.CONTEXT pixels around them.
+    the network's `reach.context` pixels around them.
     """
 
-    def __init__(self, net: UNet) -> None:
+    def __init__(self, net: Network) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, noisy: Tensor) -> Tensor:
         height, width = noisy.shape[-2:]
         # Without asking whether there is anything to pad: a graph has one way through it for every size.
-        padded = noisy
+        padded, multiple = noisy, self.net.reach.multiple
         for axis, size in ((-2, height), (-1, width)):
             # Of positive numbers alone: ONNX rounds a quotient towards zero.
-            whole = (size + MULTIPLE - 1) // MULTIPLE * MULTIPLE
+            whole = (size + multiple - 1) // multiple * multiple
             padded = padded.index_select(axis, reflect_index(size, whole, noisy.device))
         return self.net.of_whole_cells(padded)[..., :height, :width]
 

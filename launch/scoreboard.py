@@ -66,9 +66,9 @@ def without_infinity(row: dict[str, Any]) -> dict[str, Any]:
     return {name: None if value == math.inf else value for name, value in row.items()}
 
 
-def save_json(evaluations: list[Evaluation], path: Path) -> None:
-    """One evaluation as an object; several as a list of such objects under `evaluations`."""
-    documents = [document(evaluation) for evaluation in evaluations]
+def save_json(evaluations: list[Evaluation], pictures: str, path: Path) -> None:
+    """One evaluation as an object; several as a list of such objects under `evaluations`. `pictures` names the set."""
+    documents = [{"pictures": pictures, **document(evaluation)} for evaluation in evaluations]
     content = documents[0] if len(documents) == 1 else {"evaluations": documents}
     save_text(json.dumps(content, indent=1) + "\n", path)
 

@@ -3,7 +3,6 @@
 import argparse
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 from launch.denoiser import Denoiser
 from launch.unbiased import Scenes, scene_errors, scenes_table, summary
@@ -19,7 +18,7 @@ def evaluate_shots(options: argparse.Namespace, world: World) -> None:
         got = ", ".join(f"--{name}" for name in asked) or f"{len(options.run)} runs"
         raise BadInput("not with a set of real shots", "the command line", got, "one run, --limit and --json")
     scenes = Scenes(options.data, options.limit)
-    errors = scene_errors(Denoiser.load(Path(options.run[0]), world.device), scenes, world)
+    errors = scene_errors(Denoiser.load(options.run[0], world.device), scenes, world)
     if not world.first:
         return
     said = summary(errors, scenes.dependent)

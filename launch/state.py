@@ -15,7 +15,8 @@ from launch.world import World
 from model.ema import ema_weight, update_ema
 from model.fourier import consistent
 from model.losses import LossSum, l2
-from model.unet import UNet, UNetConfig
+from model.network import NetworkConfig
+from model.zoo import make_network
 from pipeline.errors import BadInput
 from pipeline.pairs import AnyPair, MeasuredPair
 
@@ -67,14 +68,14 @@ class TrainConfig:
 class TrainState:
     """Network, average, optimiser and clock."""
 
-    def __init__(self, network: UNetConfig, config: TrainConfig, seed: int, world: World) -> None:
+    def __init__(self, network: NetworkConfig, config: TrainConfig, seed: int, world: World) -> None:
         self.world = world
         self.config = config
         self.images = 0
         self.autocast = torch.autocast(world.device.type, torch.bfloat16, enabled=use_bfloat16(config, world.device))
         with torch.random.fork_rng(devices=[]):  # the same weights on every rank, the global generator untouched
             torch.manual_seed(seed)
-            net = UNet(network)
+            net = make_network(network)
         # channels_last is two to three times as fast as contiguous here on CPUs, and no slower on GPUs
         self.net = net.to(world.device).to(memory_format=torch.channels_last)
         self.ema_net = copy.deepcopy(self.net).requires_grad_(False)
@@ -175,7 +176,7 @@ class TrainState:
         self.images = state["images"]
 
 
-def in_parallel(net: UNet, config: TrainConfig, world: World) -> nn.Module:
+def in_parallel(net: nn.Module, config: TrainConfig, world: World) -> nn.Module:
     """The network, whose gradients are averaged over the ranks as backward makes them."""
     if world.size == 1:
         return net

@@ -10,7 +10,7 @@ import torch
 
 from launch.checkpoint import load_latest, save_best, save_checkpoint
 from launch.config import RunConfig, parse_config, refuse_change, to_dict
-from launch.denoiser import load_weights
+from launch.denoiser import first_weights, load_weights
 from launch.memory import memory_told
 from launch.objective import choose_loss, loss_now
 from launch.render_training import open_renders
@@ -100,6 +100,11 @@ def resume(run: RunDir, config: RunConfig, shards: ShardSet | RealisationSet, st
     """
     saved = state.world.from_first(load_latest(run) if state.world.first else None)
     if saved is None:
+        if config.init:
+            weights = state.world.from_first(first_weights(config.init) if state.world.first else {})
+            for net in (state.net, state.ema_net):
+                load_weights(net, weights, config.init)
+            log.info("beginning with the weights of %s", config.init)
         return ""
     if saved["data_sha256"] != shards.index.samples_sha256:
         raise BadInput(

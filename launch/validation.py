@@ -59,7 +59,7 @@ def validate(
 
     def denoise(noisy: Tensor) -> Tensor:
         with torch.no_grad(), state.autocast:
-            return denoise_tiled(state.ema_net, noisy.to(state.world.device)).float().cpu()
+            return denoise_tiled(state.ema_net, noisy.to(state.world.device), state.ema_net.reach).float().cpu()
 
     error = None
     if isinstance(on, RenderValidation):

@@ -6,19 +6,18 @@ import torch
 from torch import Tensor
 
 from model.padding import pad_to_multiple
-from model.unet import MULTIPLE
 
 
-def self_ensemble(net: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def self_ensemble(net: Callable[[Tensor], Tensor], multiple: int) -> Callable[[Tensor], Tensor]:
     """A network on (N, C, H, W) that is the mean of this one over the square's eight symmetries.
 
-    Source: Timofte, Rothe and Van Gool 2016, section 3.7. Pictures are padded before they are turned, so that the
-    poolings fall on the same pixels in a tile and in the whole picture.
+    Source: Timofte, Rothe and Van Gool 2016, section 3.7. Pictures are padded to a multiple before they are turned, so
+    that poolings fall on the same pixels in a tile and in the whole picture.
     """
 
     def mean(noisy: Tensor) -> Tensor:
         height, width = noisy.shape[-2:]
-        padded = pad_to_multiple(noisy, MULTIPLE)
+        padded = pad_to_multiple(noisy, multiple)
         total: Tensor | None = None
         for flipped in (False, True):
             for turns in range(4):

@@ -1,40 +1,28 @@
 """The U-Net of Noise2Noise (Lehtinen et al. 2018, appendix A.1, Table 2), written out layer by layer."""
 
-import math
-from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from model.padding import pad_to_multiple
-
-MULTIPLE = 32  # five poolings by two
-CONTEXT = 160  # pixels around an output pixel that can reach it (158), as a multiple of MULTIPLE; tests measure it
+from model.network import Network, NetworkConfig, Reach, conv
 
 
-@dataclass(frozen=True, kw_only=True)
-class UNetConfig:
-    """Channels of the network."""
-
-    in_channels: int = 3
-    """Channels of the noisy input: 3 for photographs, 1 for greyscale, 9 for renders with albedo and normal."""
-    out_channels: int = 3
-    """Channels of the denoised output."""
-
-
-class UNet(nn.Module):
-    """(N, in, H, W) -> (N, out, H, W), any H and W of at least 1; pictures in [0, 1], centred inside.
+class UNet(Network):
+    """A network of six scales.
 
     3x3 convolutions with zero padding and bias, LeakyReLU(0.1) after each but the last, which is linear.
     Skips carry the pooled features and the raw input; upsampling is nearest-neighbour.
     991,203 parameters for 3 to 3 channels, 997,251 for 9 to 3, 988,609 for 1 to 1.
     """
 
-    def __init__(self, config: UNetConfig | None = None) -> None:
-        super().__init__()
-        self.config = config = config or UNetConfig()
-        n, m = config.in_channels, config.out_channels
+    title: ClassVar[str] = "U-Net of Noise2Noise (Lehtinen et al. 2018)"
+    reach: ClassVar[Reach] = Reach(multiple=32, context=160)  # five poolings by two; an output pixel sees 158 away
+
+    def __init__(self, config: NetworkConfig | None = None) -> None:
+        super().__init__(config)
+        n, m = self.config.in_channels, self.config.out_channels
         self.enc_conv0 = conv(n, 48)
         self.enc_conv1 = conv(48, 48)
         self.enc_conv2 = conv(48, 48)
@@ -52,17 +40,11 @@ class UNet(nn.Module):
         self.dec_conv2b = conv(96, 96)
         self.dec_conv1a = conv(96 + n, 64)
         self.dec_conv1b = conv(64, 32)
-        self.dec_conv1c = conv(32, m, gain=1.0)  # linear, so the gain of a linear layer
+        # Linear, so the gain of a linear layer, as in the published code: without it, re-implementations report
+        # divergence at a learning rate of 1e-3.
+        self.dec_conv1c = conv(32, m, gain=1.0)
 
-    def forward(self, noisy: Tensor) -> Tensor:
-        height, width = noisy.shape[-2:]
-        return self.of_whole_cells(pad_to_multiple(noisy, MULTIPLE))[..., :height, :width]
-
-    def of_whole_cells(self, noisy: Tensor) -> Tensor:
-        """The network itself, on H and W that are multiples of MULTIPLE."""
-        # Centring: the published network saw [-0.5, 0.5]; users of this one never need to know.
-        x0 = noisy - 0.5
-
+    def of_centred(self, x0: Tensor) -> Tensor:
         x = act(self.enc_conv0(x0))
         x1 = pool(act(self.enc_conv1(x)))
         x2 = pool(act(self.enc_conv2(x1)))
@@ -81,22 +63,7 @@ class UNet(nn.Module):
         x = act(self.dec_conv2b(x))
         x = act(self.dec_conv1a(torch.cat([up(x), x0], 1)))
         x = act(self.dec_conv1b(x))
-        x = self.dec_conv1c(x)
-
-        # Back in float32 before 0.5 is added: bfloat16 would keep 8 bits of the sum.
-        return x.float() + 0.5
-
-
-def conv(inputs: int, outputs: int, gain: float = math.sqrt(2.0)) -> nn.Conv2d:
-    """3x3 convolution, He et al. (2015) initialisation over fan-in, zero bias.
-
-    The gain of the last layer is 1 rather than sqrt(2): the published code does so, and re-implementations
-    without it report divergence at a learning rate of 1e-3.
-    """
-    layer = nn.Conv2d(inputs, outputs, 3, padding=1)
-    nn.init.normal_(layer.weight, std=gain / math.sqrt(9 * inputs))
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # typed as optional; a Conv2d with bias has one
-    return layer
+        return self.dec_conv1c(x)
 
 
 def act(x: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from PIL import Image
 from launch.checkpoint import load_checkpoint
 from launch.denoise import denoise_one
 from launch.denoiser import Denoiser
-from model.unet import UNet, UNetConfig
+from model.network import NetworkConfig
+from model.unet import UNet
 from pipeline.errors import BadInput
 
 
@@ -178,7 +179,7 @@ def test_a_checkpoint_cut_short(run_verb: Any, pictures: Path, checkpoint: Path)
 
 def test_a_checkpoint_of_another_network(run_verb: Any, pictures: Path, checkpoint: Path) -> None:
     document = load_checkpoint(checkpoint)
-    document["ema"] = UNet(UNetConfig(in_channels=1, out_channels=1)).state_dict()
+    document["ema"] = UNet(NetworkConfig(in_channels=1, out_channels=1)).state_dict()
     torch.save(document, checkpoint)
     done = run_verb("launch.denoise", checkpoint, pictures, "--out", "out")
     refused(done, "a checkpoint of another network", "dec_conv1a.weight")

@@ -180,9 +180,9 @@ import resource, sys, torch
 from pathlib import Path
 from launch.denoise_stills import denoise_file
 from launch.denoiser import Denoiser, Inference
-from model.unet import UNetConfig
+from model.network import NetworkConfig, Reach
 class Light(torch.nn.Module):  # the network's memory is that of a tile; what is measured is the picture's
-    config = UNetConfig()
+    config, reach = NetworkConfig(), Reach(32, 160)
     def forward(self, x): return x * 0.5
 net = Denoiser(Light(), torch.device("cpu"), inference=Inference(tile=512))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -15,7 +15,8 @@ from launch.objective import choose_render_loss
 from launch.render_scores import frames_to_score, mean_score, score_frames
 from launch.run_dir import RunDir
 from model.losses import LossConfig, relative_l2
-from model.unet import UNet, UNetConfig
+from model.network import NetworkConfig
+from model.unet import UNet
 from pipeline.errors import BadInput
 from pipeline.order import Order
 from pipeline.pairs import PairsConfig
@@ -127,7 +128,7 @@ def test_a_network_learns_from_noisy_renders_alone(render_set: Path) -> None:
     pairs = RenderPairDataset(frames, Order(0, frames.samples_per_shard), PairsConfig(crop=32), renders, 0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = UNet(UNetConfig(in_channels=9))
+        net = UNet(NetworkConfig(in_channels=9))
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
     for step in range(250):
         optimizer.param_groups[0]["lr"] = 1e-3 * (1 - step / 250)

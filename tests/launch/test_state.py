@@ -16,7 +16,8 @@ from launch.state import TrainConfig, TrainState
 from launch.world import World
 from model.ema import ema_weight
 from model.losses import LossSum, l2, masked_l2
-from model.unet import UNet, UNetConfig
+from model.network import NetworkConfig
+from model.unet import UNet
 from pipeline.errors import BadInput
 from pipeline.pairs import AnyPair, MaskedPair, MeasuredPair, Pair
 
@@ -28,7 +29,7 @@ import torch
 from launch.state import TrainConfig, TrainState
 from launch.world import run_in_world
 from model.losses import l2, masked_l2
-from model.unet import UNetConfig
+from model.network import NetworkConfig
 from pipeline.pairs import MaskedPair, MeasuredPair
 
 def run(world):
@@ -39,7 +40,7 @@ def run(world):
     measured = (torch.rand(4, 1, 32, 17, generator=g) < 0.2).float()
     share = slice(world.rank * 4 // world.size, (world.rank + 1) * 4 // world.size)
     options = eval(sys.argv[3])
-    state = TrainState(UNetConfig(), TrainConfig(batch=4, precision="float32", **options), 0, world)
+    state = TrainState(NetworkConfig(), TrainConfig(batch=4, precision="float32", **options), 0, world)
     pairs = {
         "masked": (MaskedPair(source[share], target[share], weight[share]), masked_l2),
         "measured": (MeasuredPair(source[share], target[share], measured[share]), l2),
@@ -92,7 +93,7 @@ def batch(generator: torch.Generator, size: int = 4) -> Pair:
 
 
 def fresh(**options: object) -> TrainState:
-    return TrainState(UNetConfig(), TrainConfig(batch=4, precision="float32", **options), 7, ALONE)  # type: ignore[arg-type]
+    return TrainState(NetworkConfig(), TrainConfig(batch=4, precision="float32", **options), 7, ALONE)  # type: ignore[arg-type]
 
 
 def test_the_step_is_that_of_the_plain_loop_bit_for_bit(generator: torch.Generator) -> None:
