@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from launch.denoiser import WHAT, Denoiser
-from launch.model_card import card
+from launch.model_card import Said, card
 from launch.portable import Portable, exported
 from launch.shipped import PREFIX, SHIPPED, WEIGHTS_HELP
 from launch.shipping import ship
@@ -36,12 +36,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--ship", metavar="NAME", help="make this weights:NAME of the project, or of the folder --out")
     parser.add_argument("--scores", type=Path, help="what `n2n evaluate --json` wrote, for the card")
     parser.add_argument("--licence", default="not stated", help="licence of the weights, for the card")
+    parser.add_argument(
+        "--trained-on", default="not stated", help="the pictures they have seen, in words, for the card"
+    )
     options = check(parser.parse_args(arguments))
     scores = read_scores(options.scores) if options.scores else []
+    said = Said(scores, options.licence, options.trained_on)
     denoiser = Denoiser.load(options.run, torch.device("cpu"))
     denoiser.net.to(memory_format=torch.contiguous_format)
     if options.ship:
-        print(ship(denoiser, options.ship, scores, options.licence, options.out or SHIPPED))
+        print(ship(denoiser, options.ship, said, options.out or SHIPPED))
         return
     options.out.parent.mkdir(parents=True, exist_ok=True)
     data, restored = FORMATS[options.format](denoiser)
@@ -51,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise BadInput("the exported network is not the same", options.out, got, f"less than {TOLERANCE:.0e}")
     with write_whole(options.out) as file:
         file.write(data)
-    about = card(denoiser, options.out.name, options.format, scores, options.licence, parity)
+    about = card(denoiser, options.out.name, options.format, parity, said)
     with write_whole(options.out.with_name(options.out.name + ".md")) as file:
         file.write(about.encode())
     print(f"{options.out}: {len(data):,} bytes; differs from PyTorch by {parity:.1e} at most, over {len(SIZES)} sizes")

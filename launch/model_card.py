@@ -1,6 +1,6 @@
 """What goes with exported weights: what they are, what they were trained on, and how good they were found."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from launch.denoiser import Denoiser
 
@@ -11,7 +11,17 @@ To cut a large picture into tiles, give each {context} pixels of its surrounding
 start at multiples of {multiple}."""
 
 
-def card(denoiser: Denoiser, name: str, kind: str, scores: list[dict[str, Any]], licence: str, parity: float) -> str:
+class Said(NamedTuple):
+    """What only the maker of weights knows of them."""
+
+    scores: list[dict[str, Any]]
+    """As `n2n evaluate --json` writes them."""
+    licence: str = "not stated"
+    pictures: str = "not stated"
+    """What they were trained on, in words."""
+
+
+def card(denoiser: Denoiser, name: str, kind: str, parity: float, said: Said) -> str:
     """A page of Markdown; `parity` is the greatest difference to the network in PyTorch, in float32."""
     parameters = sum(parameter.numel() for parameter in denoiser.net.parameters())
     training = denoiser.training
@@ -24,13 +34,14 @@ def card(denoiser: Denoiser, name: str, kind: str, scores: list[dict[str, Any]],
         ),
         ("targets", str(training.get("pairs", {}).get("target", "not known"))),
         ("training samples consumed", f"{training['images']:,}" if "images" in training else "not known"),
-        ("training data (SHA-256 of its sample table)", str(training.get("data_sha256", "not known"))),
+        ("training pictures", said.pictures),
+        ("training set (SHA-256 of its sample table)", str(training.get("data_sha256") or "not known")),
         ("greatest difference to PyTorch", f"{parity:.1e}"),
-        ("licence of the weights", licence),
+        ("licence of the weights", said.licence),
     ]
     parts = [f"# {name}", "| | |\n|---|---|\n" + "\n".join(f"| {key} | {value} |" for key, value in facts)]
     parts += ["## Input and output", INPUT.format(channels=denoiser.channels, **denoiser.net.reach._asdict())]
-    parts += ["## Results", results(scores)]
+    parts += ["## Results", results(said.scores)]
     return "\n\n".join(parts) + "\n"
 
 

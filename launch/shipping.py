@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from launch.denoiser import EXPORTED, Denoiser
-from launch.model_card import card
+from launch.model_card import Said, card
 from launch.shipped import LIST, SHIPPED, Shipped, shipped
 from launch.weights import weights_bytes
 from model.metrics import psnr_db
@@ -25,7 +25,7 @@ SIDE = 192
 TOLERANCE = 2e-3  # of a result, for weights of 11 bits: half a step of 8 bits
 
 
-def ship(denoiser: Denoiser, name: str, scores: list[dict[str, Any]], licence: str, folder: Path = SHIPPED) -> str:
+def ship(denoiser: Denoiser, name: str, said: Said, folder: Path = SHIPPED) -> str:
     """Write NAME.safetensors with its card into the folder, and list it there. Returns a line about it.
 
     In float16, whose 11 bits round a weight eight times less than bfloat16's 8. Raises BadInput where that changes
@@ -52,12 +52,12 @@ def ship(denoiser: Denoiser, name: str, scores: list[dict[str, Any]], licence: s
         noise=" ".join([denoiser.corruption, *(word for word in strengths if not word.endswith("=None"))]),
         images=training.get("images", 0),
         target=training.get("pairs", {}).get("target", "not known"),
-        licence=licence,
+        licence=said.licence,
         leaves_gain_db=round(gain, 3),
-        results=[result(score) for score in scores],
+        results=[result(score) for score in said.scores],
     )
     folder.mkdir(parents=True, exist_ok=True)
-    about = card(denoiser, name + EXPORTED, "safetensors, float16", scores, licence, difference)
+    about = card(denoiser, name + EXPORTED, "safetensors, float16", difference, said)
     known = {**shipped(folder), name: entry}
     listed = {"weights": [asdict(known[each]) for each in sorted(known)]}
     for file_name, content in {

@@ -4,8 +4,10 @@ One table of kinds, told apart by content, not by name. Large plain files are ma
 the disk and go there window by window.
 """
 
+import math
 import mmap
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -50,6 +52,8 @@ class Stills:
     kind: Kind
     about: dict[str, Any] = field(default_factory=dict)
     """What else the file says, in its kind's own terms."""
+    unpacked: bool = False
+    """Whether the samples are mapped to a scratch file, as those in the file are compressed."""
 
     @property
     def mapped(self) -> bool:
@@ -58,6 +62,18 @@ class Stills:
     @property
     def pixels(self) -> Pixels:
         return self.view(self.samples)[0]
+
+
+def scratch(shape: tuple[int, ...], dtype: np.dtype) -> Pixels:
+    """An array mapped to a file without a name, in the folder for temporary files, that goes away with the array.
+
+    Its whole length is taken at once, as writing to a full disk through a map would end the process.
+    """
+    with tempfile.TemporaryFile() as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape) * dtype.itemsize))
+        array: Pixels = np.memmap(file, dtype, "w+", shape=shape)
+    return array
 
 
 def take_room(path: Path) -> None:

@@ -1,6 +1,6 @@
 """TIFF: 8 and 16 bits and float, stacks of pages, grey and colour with transparency, of any compression."""
 
-import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,22 @@ import tifffile
 from pipeline.errors import BadInput
 from pipeline.picture import Pixels
 from pipeline.stills.photo_stills import PhotoKind
-from pipeline.stills.stills import FLOATS, INTEGERS, Stills, check_shape, no_type, readable, split_channels, take_room
+from pipeline.stills.stills import (
+    FLOATS,
+    INTEGERS,
+    Stills,
+    check_shape,
+    forget,
+    no_type,
+    readable,
+    scratch,
+    split_channels,
+    take_room,
+)
 
 PLAIN = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
+UNPACK = 1 << 26  # bytes of decoded pixels, from which they go to a scratch file rather than into memory
+BUFFER = 1 << 24  # bytes read or written in one go
 TEXTS = {271: "make", 272: "model", 306: "date", 315: "artist", 33432: "copyright"}
 LOSSLESS = {1, 5, 8, 32773, 32946, 34925, 50000}  # none, LZW, Deflate, PackBits, old Deflate, LZMA, Zstandard
 
@@ -36,11 +49,14 @@ class TiffKind:
             if different is not None:
                 got = f"{page.shape} and {different}"
                 raise BadInput("pages of different sizes", path, got, "a stack of equal pages", "split it first")
-            if page.is_memmappable and len(pages) == 1:
+            plain = page.is_memmappable and len(pages) == 1
+            scratched = not plain and page.nbytes * len(pages) > UNPACK
+            if plain:
                 samples: Pixels = tifffile.memmap(path, page=0, mode="r")
+            elif scratched:
+                samples = unpacked(pages)
             else:
-                samples = pages[0].asarray()[None] if len(pages) == 1 else np.stack([p.asarray() for p in pages])
-                samples = samples if len(pages) > 1 else samples[0]
+                samples = pages[0].asarray() if len(pages) == 1 else np.stack([p.asarray() for p in pages])
             about = metadata(page)
         stack, planar = len(pages) > 1, page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
 
@@ -52,12 +68,14 @@ class TiffKind:
                 frames = np.moveaxis(frames, 1, -1)
             return split_channels(frames, path)
 
-        return Stills(samples, view, self, about)
+        return Stills(samples, view, self, about, unpacked=scratched)
 
     def create(self, path: Path, source: Stills) -> Pixels:
+        shape, dtype = source.samples.shape, source.samples.dtype
+        if source.unpacked:
+            return scratch(shape, dtype)
         if not source.mapped:
             return np.empty_like(source.samples)
-        shape, dtype = source.samples.shape, source.samples.dtype
         array: Pixels = tifffile.memmap(path, shape=shape, dtype=dtype, **source.about, bigtiff=is_big(source))
         take_room(path)
         return array
@@ -65,14 +83,32 @@ class TiffKind:
     def finish(self, path: Path, samples: Pixels, source: Stills, suffix: str) -> None:
         if suffix not in self.suffixes:
             raise BadInput("a TIFF under another name", path, suffix, ".tif or .tiff", "rename the picture")
-        if isinstance(samples, np.memmap):
+        if isinstance(samples, np.memmap) and not source.unpacked:
             samples.flush()
             return
-        memory = io.BytesIO()
         about = {**source.about}
         about["compression"] = about.pop("packed", None)
-        tifffile.imwrite(memory, samples, **about, bigtiff=is_big(source))
-        path.write_bytes(memory.getbuffer())
+        # Strip by strip; of samples in a scratch file, only the strips at hand are in memory.
+        tifffile.imwrite(path, samples, **about, bigtiff=is_big(source), maxworkers=1, buffersize=BUFFER)
+
+
+def unpacked(pages: Sequence[tifffile.TiffPage]) -> Pixels:
+    """All pages in a scratch file, decoded a few strips or tiles at a time: bounded memory, unless one is the page."""
+    page = pages[0]
+    shape = page.shape if len(pages) == 1 else (len(pages), *page.shape)
+    samples = scratch(shape, np.dtype(page.dtype))
+    for number, one in enumerate(pages):
+        whole = samples.reshape(len(pages), *page.shaped)[number]
+        written = 0
+        for data, (plane, _, top, left, _), (_, height, width, _) in one.segments(maxworkers=1, buffersize=BUFFER):
+            place = whole[plane, :, top : top + height, left : left + width]
+            place[...] = 0 if data is None else data[:, : place.shape[1], : place.shape[2]]
+            written += place.nbytes
+            if written > UNPACK:
+                forget(samples)
+                written = 0
+        forget(samples)
+    return samples
 
 
 def is_big(source: Stills) -> bool:
