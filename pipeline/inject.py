@@ -37,12 +37,11 @@ def places(seed: int, draws: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray((words >> np.uint64(11)) * 2.0**-53)
 
 
-def stack(crops: list[Pixels]) -> Tensor:
-    """Crops (C, H, W) as one batch of three channels; where any has 16 bits, white of the others is 65535 as well."""
-    deepest = max((crop.dtype for crop in crops), key=lambda dtype: dtype.itemsize)
-    batch = np.empty((len(crops), 3, *crops[0].shape[1:]), deepest)
+def stack(crops: list[Pixels], deep: bool) -> Tensor:
+    """Crops (C, H, W) as one batch of three channels, of 8 bits or `deep` of 16, in which white is always 65535."""
+    batch = np.empty((len(crops), 3, *crops[0].shape[1:]), np.uint16 if deep else np.uint8)
     for there, crop in zip(batch, crops, strict=True):
-        there[:] = crop if crop.dtype == deepest else crop.astype(np.uint16) * np.uint16(257)
+        there[:] = crop.astype(np.uint16) * np.uint16(257) if deep and crop.dtype == np.uint8 else crop
     return torch.from_numpy(batch)
 
 

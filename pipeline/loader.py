@@ -1,22 +1,18 @@
 """Batches of pairs from any draw on, made by worker processes ahead of time; the wait for them is measured."""
 
-import atexit
-import multiprocessing
-import signal
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing.process import BaseProcess
 
 import torch
-from torch.utils.data import DataLoader, Sampler
 
-from pipeline.crops import Crops
+from pipeline.crops import LANES, Crops
 from pipeline.errors import BadInput
 from pipeline.inject import CleanCrops, Inject
 from pipeline.pairs import AnyPair, PairDataset
 from pipeline.render_pairs import RenderPairDataset
 from pipeline.shot_pairs import ShotPairs
+from pipeline.workers import Workers
 
 CPU = torch.device("cpu")
 
@@ -87,31 +83,11 @@ class BatchShare:
         return range(first, first + self.size)
 
 
-class DrawBatches(Sampler[Sequence[int]]):
+def draw_batches(share: BatchShare, start: int) -> Iterator[Sequence[int]]:
     """This rank's draws, batch after batch, for ever. The whole state of the loader is where it starts."""
-
-    def __init__(self, share: BatchShare, start: int) -> None:
-        self.share = share
-        self.start = start
-
-    def __iter__(self) -> Iterator[Sequence[int]]:
-        start = self.start
-        while True:
-            yield self.share.draws(start)
-            start += self.share.global_batch
-
-
-def leave_signals_to_parent(_worker: int) -> None:
-    """In a worker: a scheduler's signal to all processes of a job is for the one that trains, who ends this one."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-
-
-def end_workers(workers: Iterable[BaseProcess]) -> None:
-    """At the end of the process: multiprocessing would ask them by SIGTERM, to which they are deaf, and wait."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's own handler takes their end for a failure
-    for worker in workers:
-        worker.kill()
+    while True:
+        yield share.draws(start)
+        start += share.global_batch
 
 
 def refuse_siblings(dataset: AnyDataset, share: BatchShare, config: LoaderConfig) -> None:
@@ -143,25 +119,24 @@ def load_pairs(
     """
     refuse_siblings(dataset, share, config)
     share = replace(share, lanes=config.crops.lanes(share.global_batch))
-    loader = DataLoader(
-        dataset,
-        batch_size=None,  # the data set makes whole batches
-        sampler=DrawBatches(share, start),
-        num_workers=config.workers,
-        prefetch_factor=config.prefetch if config.workers else None,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=leave_signals_to_parent,
-    )
-    before = multiprocessing.active_children()
-    batches = iter(loader)  # one iteration without end, so its workers persist for the run
-    atexit.register(end_workers, [child for child in multiprocessing.active_children() if child not in before])
-    while True:
-        asked = time.perf_counter()
-        batch = next(batches)
-        waited = time.perf_counter() - asked
-        if isinstance(batch, BadInput):
-            raise batch
-        if isinstance(batch, CleanCrops):
-            assert isinstance(dataset, PairDataset)
-            batch = dataset.noisy(CleanCrops(*(part.to(device, non_blocking=True) for part in batch)))
-        yield batch, waited
+    draws = draw_batches(share, start)
+    workers: Workers | None = None
+    if config.workers:
+        lanes = LANES if config.crops_per_image > 1 else 1
+        pin = device.type == "cuda"
+        workers = Workers(dataset.__getitem__, draws, config.workers, config.prefetch, lanes, pin)
+    try:
+        while True:
+            asked = time.perf_counter()
+            batch = next(workers) if workers else dataset[next(draws)]
+            waited = time.perf_counter() - asked
+            if isinstance(batch, BadInput):
+                raise batch
+            if isinstance(batch, CleanCrops):
+                assert isinstance(dataset, PairDataset)
+                batch = dataset.noisy(CleanCrops(*(part.to(device, non_blocking=True) for part in batch)))
+            yield batch, waited
+            del batch  # a slot that nobody has can be filled again
+    finally:
+        if workers:
+            workers.close()

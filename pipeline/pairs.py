@@ -103,6 +103,7 @@ class PairDataset(Dataset[AnyPair | CleanCrops | BadInput]):
         self.corruption = corruption
         self.seed = seed
         self.on_device = drawn_on_device(inject, corruption, pairs.capture)
+        self.deep = self.on_device and bool((shards.table["bits"] > 8).any())  # what workers ship is one kind for all
         self._kept = KeptPictures(order.crops.per_image)
 
     def __getitem__(self, draws: Sequence[int]) -> AnyPair | CleanCrops | BadInput:
@@ -122,7 +123,7 @@ class PairDataset(Dataset[AnyPair | CleanCrops | BadInput]):
         cut = [
             cropped_at(self.pixels(sample), size, flips, place) for sample, place in zip(samples, where, strict=True)
         ]
-        return CleanCrops(stack(cut), torch.from_numpy(numbers))
+        return CleanCrops(stack(cut, self.deep), torch.from_numpy(numbers))
 
     def noisy(self, crops: CleanCrops) -> AnyPair:
         """The pairs of clean crops, on the device that these are on: the same for any other crops beside them."""

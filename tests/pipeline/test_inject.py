@@ -101,10 +101,10 @@ def test_the_device_sees_the_numbers_that_workers_make(dtype: type) -> None:
 
 def test_pictures_of_8_and_16_bits_grey_and_colour_share_a_batch() -> None:
     grey, deep = np.arange(4, dtype=np.uint8).reshape(1, 2, 2) * 85, np.full((3, 2, 2), 40_000, np.uint16)
-    batch = stack([grey, deep])
+    batch = stack([grey, deep], deep=True)
     assert batch.dtype == torch.uint16
     assert np.array_equal(unit(batch).numpy(), np.stack([to_unit(grey), to_unit(deep)]))
-    assert stack([grey, grey]).dtype == torch.uint8
+    assert stack([grey, grey], deep=False).dtype == torch.uint8
 
 
 def test_crops_are_cut_anywhere_alike(agree: Agree) -> None:
