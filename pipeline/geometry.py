@@ -27,6 +27,11 @@ def random_place(generator: Generator) -> list[float]:
 
 def cropped_at(pixels: Pixels, size: int, flips: bool, place: Sequence[float]) -> Pixels:
     """The crop at that place: of equally large pictures always the same part."""
+    return np.ascontiguousarray(view_at(pixels, size, flips, place))
+
+
+def view_at(pixels: Pixels, size: int, flips: bool, place: Sequence[float]) -> Pixels:
+    """The same without a copy, where the picture is large enough."""
     top_u, left_u, flip_rows, flip_columns = place
     pixels = reflect_to(pixels, size)
     height, width = pixels.shape[1:]
@@ -36,7 +41,7 @@ def cropped_at(pixels: Pixels, size: int, flips: bool, place: Sequence[float]) -
         crop = crop[:, ::-1]
     if flips and flip_columns < 0.5:
         crop = crop[:, :, ::-1]
-    return np.ascontiguousarray(crop)
+    return crop
 
 
 def reflect_to(pixels: Pixels, size: int) -> Pixels:

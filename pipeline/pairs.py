@@ -14,7 +14,7 @@ from pipeline.corruption import CorruptionConfig, clean_view, shown, two_views
 from pipeline.corruptions.registry import View
 from pipeline.crops import KeptPictures
 from pipeline.errors import BadInput
-from pipeline.geometry import cropped_at, random_crop, reflect_to
+from pipeline.geometry import random_crop, reflect_to, view_at
 from pipeline.inject import CleanCrops, Inject, drawn_on_device, places, stack, unit
 from pipeline.order import Order
 from pipeline.philox import Philox
@@ -120,9 +120,7 @@ class PairDataset(Dataset[AnyPair | CleanCrops | BadInput]):
         numbers = np.asarray(draws, dtype=np.int64)
         samples, where = self.order.samples(draws).tolist(), places(self.seed, numbers).tolist()
         size, flips = self.config.crop, self.config.flips
-        cut = [
-            cropped_at(self.pixels(sample), size, flips, place) for sample, place in zip(samples, where, strict=True)
-        ]
+        cut = [view_at(self.pixels(sample), size, flips, place) for sample, place in zip(samples, where, strict=True)]
         return CleanCrops(stack(cut, self.deep), torch.from_numpy(numbers))
 
     def noisy(self, crops: CleanCrops) -> AnyPair:

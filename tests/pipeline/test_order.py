@@ -1,6 +1,7 @@
 """Order: a permutation a epoch, a pure function, blind to ranks and workers."""
 
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -67,3 +68,26 @@ def test_golden_order() -> None:
 def test_an_empty_set_has_no_order() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Order(0, [])
+
+
+def test_samples_found_in_chunks_are_those_found_one_by_one() -> None:
+    order = Order(4, [70, 50, 90], 2)
+    whole = order._samples(np.arange(5000))
+    assert np.array_equal(whole, np.concatenate([order.samples([draw]) for draw in range(5000)]))
+    for start in (0, 1015, 1024, 3000):
+        assert np.array_equal(order.samples(range(start, start + 16)), whole[start : start + 16])
+    assert np.array_equal(order.samples([4999, 3, 2048]), whole[[4999, 3, 2048]])
+
+
+def test_a_jump_into_400_million_samples_takes_well_under_a_second() -> None:
+    """In 200,000 shards of 2,000, to the middle of epoch 7; a table of every sample would take 3.2 GB."""
+    counts = np.full(200_000, 2000)
+    began = time.process_time()
+    order = Order(0, counts, window=50)
+    samples = order.samples(range(3_000_000_000, 3_000_000_256))
+    assert time.process_time() - began < 2, "0.2 s on an idle core"
+    assert len(set(samples // 2000)) <= 100
+    began = time.process_time()
+    for start in range(3_000_000_256, 3_000_010_256, 256):
+        order.samples(range(start, start + 256))
+    assert time.process_time() - began < 1
