@@ -1,7 +1,6 @@
 """The processes of a run: a world of one, or the ranks that torchrun started. Nothing else asks who it is."""
 
 import contextlib
-import ctypes
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pipeline.errors import EXIT_BAD_INPUT, BadInput
+from pipeline.memory import keep_freed_memory
 
 T = TypeVar("T")
 
@@ -96,17 +96,6 @@ def join_world() -> World:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=TIMEOUT)
     return World(rank, size, device)
-
-
-def keep_freed_memory() -> None:
-    """Tell glibc to keep large freed blocks: a training step frees and takes the same ones again and again, and
-    fresh pages from the kernel cost up to a quarter of a step on the CPU.
-    """
-    m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
-    with contextlib.suppress(AttributeError, OSError):  # another C library: slower, not wrong
-        libc = ctypes.CDLL(None)
-        libc.mallopt(m_mmap_threshold, 1 << 30)
-        libc.mallopt(m_trim_threshold, 1 << 31 - 1)
 
 
 def stop_all_ranks(world: World, error: BadInput) -> None:

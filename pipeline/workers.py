@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from pipeline.errors import BadInput
+from pipeline.memory import keep_freed_memory
 from pipeline.slots import Slots
 
 HELD = 2  # batches that the training process may keep before it is given copies: that of a step, and the one before
@@ -166,6 +167,7 @@ def work(make: Make, slots: Slots, pipe: Connection, parent: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, DEAF_TO)
     torch.set_num_threads(1)
+    keep_freed_memory()
     while True:
         while not pipe.poll(LOOK_S):
             if os.getppid() != parent:
