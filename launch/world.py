@@ -1,6 +1,5 @@
 """The processes of a run: a world of one, or the ranks that torchrun started. Nothing else asks who it is."""
 
-import contextlib
 import os
 import sys
 from collections.abc import Callable
