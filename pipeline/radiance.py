@@ -36,6 +36,10 @@ class RendersConfig:
     """Of the exposed source: (v / (1 + v))^(1 / 2.2) as in the paper, log(1 + v), or PU21."""
     buffers: tuple[Literal["albedo", "normal", "depth"], ...] = ()
     """Auxiliary buffers of the source's own realisation that are shown beside its radiance."""
+    output: Literal["log", "linear"] = "log"
+    """What the network puts out: a logarithm of radiance, or radiance itself, whose training is unstable."""
+    target: Literal["others", "one"] = "others"
+    """Of a frame's further realisations, the target is the mean by samples per pixel, or one that the draw picks."""
 
     def __post_init__(self) -> None:
         if len(set(self.buffers)) < len(self.buffers):

@@ -14,6 +14,7 @@ from launch.frame_denoiser import FrameDenoiser
 from launch.objective import choose_render_loss
 from launch.render_scores import frames_to_score, mean_score, score_frames
 from launch.run_dir import RunDir
+from model.light import in_radiance
 from model.losses import LossConfig, relative_l2
 from model.network import NetworkConfig
 from model.unet import UNet
@@ -121,6 +122,34 @@ def test_evaluate_scores_every_frame_that_has_a_reference(
     assert "not with renders" in done.stderr
 
 
+def test_evaluate_puts_denoisers_side_by_side(
+    render_run: Path, render_set: Path, shards: Path, tmp_path: Path, run_verb: Any
+) -> None:
+    pytest.importorskip("pyoidn")
+    out = tmp_path / "scores.json"
+    baselines = ("--baseline=oidn", "--baseline=oidn-color")
+    done = run_verb("launch.evaluate", render_run, "--data", render_set, "--json", out, *baselines)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(out.read_text())
+    assert list(document["denoisers"]) == ["renders", "oidn", "oidn-color"]
+    assert document["denoisers"]["renders"] == {"mean": document["mean"], "images": document["images"]}
+    for name in ("oidn", "oidn-color"):
+        assert len(document["denoisers"][name]["images"]) == 3
+        scores = document["denoisers"][name]["mean"]
+        assert scores["psnr_tonemapped_db"] > scores["psnr_noisy_tonemapped_db"] + 2
+        assert done.stdout.count(f" {name} ") == 3 + 1
+    assert document["denoisers"]["oidn"]["mean"] != document["denoisers"]["oidn-color"]["mean"]
+    done = run_verb("launch.evaluate", "--data", render_set, "--baseline=oidn-color")
+    assert done.returncode == 0, done.stderr
+    for data, baseline, message in (
+        (render_set, "nlm", "not a baseline for renders"),
+        (shards, "oidn", "a baseline for"),
+    ):
+        done = run_verb("launch.evaluate", "--data", data, f"--baseline={baseline}")
+        assert done.returncode == 2, done.stderr
+        assert message in done.stderr
+
+
 def test_a_network_learns_from_noisy_renders_alone(render_set: Path) -> None:
     """A short training on pairs of renders comes closer to the references, which it never sees, and keeps the light."""
     frames = RealisationSet(render_set)
@@ -133,7 +162,7 @@ def test_a_network_learns_from_noisy_renders_alone(render_set: Path) -> None:
     for step in range(250):
         optimizer.param_groups[0]["lr"] = 1e-3 * (1 - step / 250)
         source, target = pairs.batch(range(4 * step, 4 * step + 4))
-        loss = relative_l2(net(source), target)
+        loss = in_radiance(relative_l2)(net(source), target)
         optimizer.zero_grad()
         (loss.total / loss.elements).backward()
         optimizer.step()
