@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from launch.checkpoint import load_latest
 from launch.frame_denoiser import FrameDenoiser
@@ -21,7 +22,8 @@ from model.unet import UNet
 from pipeline.errors import BadInput
 from pipeline.order import Order
 from pipeline.pairs import PairsConfig
-from pipeline.radiance import RendersConfig
+from pipeline.picture import from_unit
+from pipeline.radiance import RendersConfig, reinhard
 from pipeline.realisations import RealisationSet
 from pipeline.render_pairs import RenderPairDataset
 
@@ -148,6 +150,24 @@ def test_evaluate_puts_denoisers_side_by_side(
         done = run_verb("launch.evaluate", "--data", data, f"--baseline={baseline}")
         assert done.returncode == 2, done.stderr
         assert message in done.stderr
+
+
+def test_a_draw_is_shown_as_training_sees_it(render_run: Path, render_set: Path, tmp_path: Path, run_verb: Any) -> None:
+    config, out = render_run / "config.yaml", tmp_path / "pair.png"
+    done = run_verb("pipeline.inspect", render_set, "--draw", 3, "--config", config, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "draw 3" in done.stdout
+    frames = RealisationSet(render_set)
+    renders = RendersConfig(buffers=("albedo", "normal"))
+    pairs = RenderPairDataset(frames, Order(0, frames.samples_per_shard), PairsConfig(crop=32), renders, 0)
+    source, target = pairs.batch([3])
+    assert f"{target.min():+.3f} to {target.max():+.3f}" in done.stdout
+    with Image.open(out) as image:
+        drawn = np.asarray(image)[8 : 8 + 32]
+    for number, planes in enumerate((*source[0].split(3), torch.from_numpy(reinhard(target[0].numpy())))):
+        wanted = from_unit(planes.numpy(), 8).transpose(1, 2, 0)
+        found = [x for x in range(drawn.shape[1] - 31) if (drawn[:, x : x + 32] == wanted).all()]
+        assert len(found) == 1, f"view {number}"
 
 
 def test_a_network_learns_from_noisy_renders_alone(render_set: Path) -> None:
