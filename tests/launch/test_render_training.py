@@ -65,6 +65,7 @@ def test_a_resumed_run_equals_the_one_never_stopped(
         (["--loss.name=masked_l2", "--loss.allow_biased=true"], "masked_l2"),
         (["--pairs.capture=fixed"], "no noise to draw"),
         (["--renders.buffers=[albedo,albedo]"], "wanted each once"),
+        (["--train.adam_beta2=1"], "wanted at least 0 and less than 1"),
     ],
 )
 def test_what_does_not_fit_renders_is_one_message(
