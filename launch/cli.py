@@ -9,6 +9,7 @@ VERBS = {
     "dead-leaves": ("pipeline.dead_leaves", "generate pictures to train on, where there are none"),
     "phantom": ("pipeline.phantom", "generate greyscale slices of heads that nobody has, for mri"),
     "fetch": ("pipeline.fetch", "download a public set of pictures, such as coco-val2017"),
+    "render": ("pipeline.render", "scenes -> noisy OpenEXR renders to train on, and references"),
     "shard": ("pipeline.shard", "pictures -> shards"),
     "inspect": ("pipeline.inspect", "what is in these shards; verify them; draw the pair that training sees"),
     "train": ("launch.train", "shards -> a denoiser (torchrun -m launch.train for several processes)"),

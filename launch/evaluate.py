@@ -14,6 +14,9 @@ from launch.denoiser import EXPORTED, WHAT, Denoiser, trained_on
 from launch.evaluate_renders import evaluate_renders
 from launch.evaluate_renders import table as render_table
 from launch.evaluation_page import Shown, save_evaluation_page, shown, worst_and_best
+from launch.frame_denoiser import FrameDenoiser
+from launch.render_baselines import RENDER_BASELINES, render_baseline
+from launch.render_scores import Denoise as DenoiseRender
 from launch.scoreboard import save_csv, save_json, table
 from launch.scores import Denoise, Evaluation, Score, captioned, measure, share_out
 from launch.shipped import PREFIX, WEIGHTS_HELP, located
@@ -25,6 +28,8 @@ from pipeline.gallery import Gallery
 from pipeline.index import INDEX, load_index
 from pipeline.panel import save_png, side_by_side
 from pipeline.sources.roots import labels
+
+ALL_BASELINES = {*BASELINES, *RENDER_BASELINES}
 
 Round = tuple[CorruptionConfig, dict[str, Denoise]]
 """A noise, and the denoisers by name that are measured under it."""
@@ -39,7 +44,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     pictures.add_argument("--data", type=Path, help="shard set, of pictures or of real noisy shots")
     add_noise_options(parser)
     parser.add_argument(
-        "--baseline", action="append", default=[], choices=sorted(BASELINES), help="denoiser to compare with"
+        "--baseline", action="append", default=[], choices=sorted(ALL_BASELINES), help="denoiser to compare with"
     )
     parser.add_argument("--limit", type=int, default=0, help="only the first pictures (default: all)")
     parser.add_argument("--json", type=Path, help="file for the scores")
@@ -63,14 +68,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def score_renders(options: argparse.Namespace, world: World) -> None:
-    asked = [name for name in ("images", "corruption", "html", "csv", "baseline") if getattr(options, name)]
-    if asked or len(options.run) != 1:
-        got = ", ".join(f"--{name}" for name in asked) or f"{len(options.run)} runs"
-        wanted = "one run on renders, --data, --limit, --pictures and --json"
+    asked = [name for name in ("images", "corruption", "html", "csv") if getattr(options, name)]
+    if asked:
+        got = ", ".join(f"--{name}" for name in asked)
+        wanted = "runs on renders, --baseline, --data, --limit, --pictures and --json"
         raise BadInput("not with renders", "the command line", got, wanted)
     if world.first:
-        scores = evaluate_renders(options.run[0], options.data, options.limit, options.pictures, options.json)
-        print(render_table(scores))
+        paths = [located(run) for run in options.run]
+        denoisers: dict[str, DenoiseRender] = {
+            label: FrameDenoiser.load(path) for label, path in zip(run_labels(paths), paths, strict=True)
+        }
+        denoisers |= {name: render_baseline(name) for name in dict.fromkeys(options.baseline)}
+        print(render_table(evaluate_renders(denoisers, options.data, options.limit, options.pictures, options.json)))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -79,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def evaluate_all(options: argparse.Namespace, world: World) -> None:
     logging.basicConfig(level=logging.WARNING if world.first else logging.ERROR, format="%(message)s", force=True)
-    if any(trained_on(run) == "renders" for run in options.run):
+    if on_renders(options):
         score_renders(options, world)
         return
     if options.data and load_index(options.data).members_sha256:
@@ -104,8 +113,18 @@ def evaluate_all(options: argparse.Namespace, world: World) -> None:
         give_out(evaluations, pictures, options)
 
 
+def on_renders(options: argparse.Namespace) -> bool:
+    """Whether renders are measured: by what a run was trained on, or by what the set holds."""
+    if any(trained_on(run) == "renders" for run in options.run):
+        return True
+    return bool(options.data) and load_index(options.data).options.get("kind") == "renders"
+
+
 def load_rounds(options: argparse.Namespace, world: World) -> list[Round]:
     """Each noise with its denoisers: all of them under what was asked for, or each under the noise of its training."""
+    misplaced = sorted(set(options.baseline) & set(RENDER_BASELINES))
+    if misplaced:
+        raise BadInput("a baseline for renders", f"--baseline {misplaced[0]}", wanted="a set of renders as --data")
     paths = [located(run) for run in options.run]
     loaded = {label: Denoiser.load(path, world.device) for label, path in zip(run_labels(paths), paths, strict=True)}
     own = list(dict.fromkeys(denoiser.corruption for denoiser in loaded.values())) or ["gaussian"]

@@ -2,55 +2,80 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
-from launch.frame_denoiser import FrameDenoiser
-from launch.render_scores import RenderScore, frames_to_score, mean_score, score_frame
+from launch.render_scores import Denoise, RenderScore, frames_to_score, mean_score, score_frame
 from launch.render_training import open_set
 from pipeline.atomic import write_whole
 from pipeline.panel import save_png, side_by_side
 
+Scores = dict[str, list[RenderScore]]
+"""Of every denoiser by its name, a score a frame."""
+
 
 def evaluate_renders(
-    run: str, data: Path, limit: int = 0, pictures: Path | None = None, out: Path | None = None
-) -> list[RenderScore]:
-    """Score a denoiser on the frames of a set that have references, print the table, and write what is asked for."""
-    denoise = FrameDenoiser.load(run)
+    denoisers: Mapping[str, Denoise],
+    data: Path,
+    limit: int = 0,
+    pictures: Path | None = None,
+    out: Path | None = None,
+) -> Scores:
+    """Score denoisers on the frames of a set that have references, and write what is asked for."""
     frames = open_set(str(data))
-    scores = []
+    scores: Scores = {name: [] for name in denoisers}
     for sample in tqdm(frames_to_score(frames, limit), "evaluate", unit="frame", disable=None):
-        score, views = score_frame(denoise, frames, sample)
-        scores.append(score)
-        if pictures:
-            save_png(side_by_side(views), pictures / f"{score.name.replace('/', '_')}_{sample}.png")
+        for name, denoise in denoisers.items():
+            score, views = score_frame(denoise, frames, sample)
+            scores[name].append(score)
+            if pictures:
+                folder = pictures / name if len(denoisers) > 1 else pictures
+                save_png(side_by_side(views), folder / f"{score.name.replace('/', '_')}_{sample}.png")
     if out:
         save(scores, out)
     return scores
 
 
-def table(scores: list[RenderScore]) -> str:
-    """The scores as text, with their mean."""
-    rows = [*((score.name, asdict(score)) for score in scores), ("mean", {"name": "", **mean_score(scores)})]
-    width = max(len("frame"), *(len(name) for name, _ in rows))
-    lines = [f"{'frame':{width}}  noisy dB  denoised dB  relative MSE   SMAPE  energy %   (dB: tone-mapped)"]
-    for name, row in rows:
-        lines.append(
-            f"{name:{width}}  {row['psnr_noisy_tonemapped_db']:8.2f}  {row['psnr_tonemapped_db']:11.2f}"
-            f"  {row['relative_mse']:12.5f}  {row['smape']:6.4f}  {row['energy_bias_percent']:+8.2f}"
-        )
-    return "\n".join(lines)
-
-
-def save(scores: list[RenderScore], path: Path) -> None:
-    """JSON knows neither infinity, which equal pictures have, nor the bias of a black frame."""
-    rows = [asdict(score) for score in scores]
-    plain = [
-        {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()}
-        for row in [mean_score(scores), *rows]
+def table(scores: Scores) -> str:
+    """A line a frame and denoiser, frame by frame, and the means."""
+    wide = max(len("denoiser"), *map(len, scores))
+    rows = [
+        (name, one) for several in zip(*scores.values(), strict=True) for name, one in zip(scores, several, strict=True)
     ]
+    lines = [(score.name, name, asdict(score)) for name, score in rows]
+    lines += [("mean", name, mean_score(several)) for name, several in scores.items()]
+    width = max(len("frame"), *(len(frame) for frame, _, _ in lines))
+    head = f"{'frame':{width}}  {'denoiser':{wide}}  noisy dB  denoised dB  relative MSE   SMAPE  energy %"
+    return "\n".join(
+        [f"{head}   (dB: tone-mapped)", *(line(frame, name, row, width, wide) for frame, name, row in lines)]
+    )
+
+
+def line(frame: str, name: str, row: Mapping[str, Any], width: int, wide: int) -> str:
+    return (
+        f"{frame:{width}}  {name:{wide}}  {row['psnr_noisy_tonemapped_db']:8.2f}  {row['psnr_tonemapped_db']:11.2f}"
+        f"  {row['relative_mse']:12.5f}  {row['smape']:6.4f}  {row['energy_bias_percent']:+8.2f}"
+    )
+
+
+def save(scores: Scores, path: Path) -> None:
+    """The first denoiser's mean and frames, and those of all by name."""
+    by_name = {name: document(several) for name, several in scores.items()}
+    first = next(iter(by_name.values()))
     path.parent.mkdir(parents=True, exist_ok=True)
     with write_whole(path) as file:
-        file.write(json.dumps({"mean": plain[0], "images": plain[1:]}, indent=1).encode() + b"\n")
+        file.write(json.dumps({**first, "denoisers": by_name}, indent=1).encode() + b"\n")
+
+
+def document(scores: list[RenderScore]) -> dict[str, Any]:
+    """JSON knows neither infinity, which equal pictures have, nor the bias of a black frame."""
+    rows = [mean_score(scores), *(asdict(score) for score in scores)]
+    plain = [
+        {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()}
+        for row in rows
+    ]
+    return {"mean": plain[0], "images": plain[1:]}

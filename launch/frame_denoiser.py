@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from launch.denoiser import kind_of, load_network
 from launch.shipped import located
+from model.light import radiance_of
 from model.network import Network
 from model.tiling import denoise_tiled
 from pipeline.errors import BadInput
@@ -42,9 +43,11 @@ class FrameDenoiser:
         Raises BadInput where a buffer is missing that the network was trained with.
         """
         source = torch.from_numpy(network_input(buffers, exposure, self.renders, where))
-        denoised: Planes = denoise_tiled(self.net, source.to(self.device), self.net.reach).float().cpu().numpy()
-        return (np.maximum(denoised, 0) / np.float32(exposure)).astype(np.float32)
+        denoised = denoise_tiled(self.net, source.to(self.device), self.net.reach).float().cpu()
+        radiance: Planes = (radiance_of(denoised) if self.renders.output == "log" else denoised).numpy()
+        return (np.maximum(radiance, 0) / np.float32(exposure)).astype(np.float32)
 
 
 def renders_config(saved: Mapping[str, Any]) -> RendersConfig:
-    return RendersConfig(**{**saved, "buffers": tuple(saved["buffers"])})
+    """A checkpoint's own; the first ones put out radiance, and did not say so."""
+    return RendersConfig(**{"output": "linear", **saved, "buffers": tuple(saved["buffers"])})

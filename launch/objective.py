@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from launch.config import RunConfig
-from model.light import in_linear_light
+from model.light import in_linear_light, in_radiance
 from model.losses import SEEKS, LossConfig, LossSum, annealed_gamma, loss_at
 from pipeline.corruption import CorruptionConfig
 from pipeline.errors import BadInput
@@ -64,4 +64,6 @@ def choose_render_loss(config: LossConfig, target: str) -> str:
 def loss_now(config: RunConfig, name: str, images: int) -> Callable[..., LossSum]:
     """The run's loss at a clock reading: annealed where it is, and in linear light where the targets are."""
     loss = loss_at(name, annealed_gamma(images, config.train.images, config.loss.gamma_floor))
+    if config.data.kind == "renders":
+        return in_radiance(loss) if config.renders.output == "log" else loss
     return in_linear_light(loss) if config.corruption.law.linear else loss

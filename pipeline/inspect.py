@@ -16,15 +16,19 @@ from pipeline.corruption import CorruptionConfig
 from pipeline.corruptions.camera import to_srgb
 from pipeline.errors import EXIT_BAD_INPUT, BadInput, run_verb
 from pipeline.index import load_index, shown
-from pipeline.inspect_scenes import audit_report, describe_scenes
+from pipeline.inspect_scenes import audit_report, describe_scenes, render_views
 from pipeline.loader import LoaderConfig
 from pipeline.open_pairs import open_pairs
+from pipeline.order import Order
 from pipeline.page import save_page
 from pipeline.pairs import PairDataset, PairsConfig
 from pipeline.panel import coloured, save_png, side_by_side
 from pipeline.picture import to_unit
+from pipeline.radiance import RendersConfig
 from pipeline.reader import ShardSet
+from pipeline.realisations import RealisationSet
 from pipeline.remote import Place, Remote, place
+from pipeline.render_pairs import RenderPairDataset
 from pipeline.shot_pairs import ShotPairs
 from pipeline.showcase import showcase
 from pipeline.verify import verify
@@ -71,22 +75,24 @@ def draw_pair(folder: Path, draw: int, config: Path, out: Path) -> None:
     dataset = open_dataset(folder, config)
     pair = dataset.batch([draw])
     sample = int(dataset.order.samples([draw])[0])
-    if isinstance(dataset, ShotPairs):
-        name, linear = dataset.shards.where(sample), False
+    if isinstance(dataset, RenderPairDataset):
+        name, views = dataset.shards.where(sample), render_views(pair.source[0], pair.target[0], dataset.renders)
     else:
-        name, linear = dataset.shards.read(sample).where, dataset.corruption.law.linear
-    target = to_srgb(pair.target[0]) if linear else pair.target[0]  # for the eye alone
-    panel = side_by_side([("source", coloured(pair.source[0])), ("target", coloured(target))])
-    save_png(panel, out)
+        linear = not isinstance(dataset, ShotPairs) and dataset.corruption.law.linear
+        name = dataset.shards.where(sample) if isinstance(dataset, ShotPairs) else dataset.shards.read(sample).where
+        target = to_srgb(pair.target[0]) if linear else pair.target[0]  # for the eye alone
+        views = [("source", coloured(pair.source[0])), ("target", coloured(target))]
+    save_png(side_by_side(views), out)
     ranges = ", ".join(f"{k} {v.min():+.3f} to {v.max():+.3f}" for k, v in pair._asdict().items())
     print(f"draw {draw}: {name}\n  {ranges}\n  {out}")
 
 
-def open_dataset(folder: Path, config: Path) -> PairDataset | ShotPairs:
+def open_dataset(folder: Path, config: Path) -> PairDataset | ShotPairs | RenderPairDataset:
     """The pairs of a configuration: what of it decides a pair is read with the types that training gives it."""
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_argument("--seed", type=int, default=0)
     sections: dict[str, Any] = {"pairs": PairsConfig, "corruption": CorruptionConfig, "loader": LoaderConfig}
+    sections["renders"] = RendersConfig
     for name, section in sections.items():
         parser.add_class_arguments(section, name)
     try:
@@ -95,6 +101,10 @@ def open_dataset(folder: Path, config: Path) -> PairDataset | ShotPairs:
         parsed = parser.instantiate(parser.parse_object(ours))
     except (OSError, yaml.YAMLError, jsonargparse.ArgumentError, ValueError) as error:
         raise BadInput("the configuration cannot be read", config, str(error), "a file that n2n train reads") from error
+    if load_index(folder).options.get("kind") == "renders":
+        frames = RealisationSet(folder)
+        order = Order(parsed.seed, frames.samples_per_shard, parsed.loader.window)
+        return RenderPairDataset(frames, order, parsed.pairs, parsed.renders, parsed.seed)
     return open_pairs(folder, parsed.pairs, parsed.corruption, parsed.seed, parsed.loader)
 
 

@@ -1,11 +1,15 @@
-"""What is in a set of realisations: the part of the verb `inspect` that is for scenes."""
+"""What is in a set of realisations: the part of the verb `inspect` that is for scenes and renders."""
 
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.audit import AuditConfig, SceneAudit, audit_scene, audit_table
+from pipeline.panel import coloured
+from pipeline.radiance import AUXILIARY, RendersConfig, reinhard
 from pipeline.realisations import RealisationSet
 
 
@@ -44,3 +48,13 @@ def audit_report(folder: Path, config: AuditConfig) -> tuple[str, int]:
     if not audits:
         return "no sample has two realisations", 0
     return f"{audit_table(audits, config)}\n{bad} of {len(audits)} scenes have defects", bad
+
+
+def render_views(source: Tensor, target: Tensor, renders: RendersConfig) -> list[tuple[str, Tensor]]:
+    """What a network is shown of a source (channels, H, W), by buffer, and the target (3, H, W) tone-mapped."""
+    views = [("source", source[:3])]
+    start = 3
+    for buffer in renders.buffers:
+        views.append((buffer, coloured(source[start : start + AUXILIARY[buffer]])))
+        start += AUXILIARY[buffer]
+    return [*views, ("target", torch.from_numpy(reinhard(target.numpy())))]

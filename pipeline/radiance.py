@@ -18,6 +18,7 @@ Planes = NDArray[np.float32]
 AUXILIARY = {"albedo": 3, "normal": 3, "depth": 1}  # channels, in the order in which the network takes them
 KEY = 0.18  # middle grey, to which the log-average luminance is brought: Reinhard et al. 2002, equation 2
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
+DARKEST = 0.01  # where the logarithm begins, and the loss's relative errors end
 BIN = 16  # pixels a side that are averaged before the logarithm, which would make noise darker
 DARK = 1e-8
 GAMMA = 2.2
@@ -33,9 +34,13 @@ class RendersConfig:
     """What a network is shown of a render. network.in_channels must be 3 and those of the buffers."""
 
     transfer: Literal["reinhard", "log", "pu"] = "reinhard"
-    """Of the exposed source: (v / (1 + v))^(1 / 2.2) as in the paper, log(1 + v), or PU21."""
+    """Of the exposed source: (v / (1 + v))^(1 / 2.2) as in the paper, log(1 + 100 v) / 5.9, or PU21."""
     buffers: tuple[Literal["albedo", "normal", "depth"], ...] = ()
     """Auxiliary buffers of the source's own realisation that are shown beside its radiance."""
+    output: Literal["log", "linear"] = "log"
+    """What the network puts out: a logarithm of radiance, or radiance itself, whose training is unstable."""
+    target: Literal["others", "one"] = "others"
+    """Of a frame's further realisations, the target is the mean by samples per pixel, or one that the draw picks."""
 
     def __post_init__(self) -> None:
         if len(set(self.buffers)) < len(self.buffers):
@@ -54,9 +59,12 @@ def reinhard(radiance: Planes) -> Planes:
 
 
 def logarithm(radiance: Planes) -> Planes:
-    """[0, inf) -> [0, inf), 0.18 -> 0.17, 65504 -> 11.1."""
-    bent: Planes = np.log1p(np.maximum(radiance, 0))
-    return bent
+    """[0, inf) -> [0, inf), 0.18 -> 0.5, 1 -> 0.78, 65504 -> 2.66: the code that a network puts out (model/light.py).
+
+    A tone map shows lamps of radiance 50 and of 500 as 0.991 and 0.999, and a network cannot tell them apart.
+    """
+    bent = np.log1p(np.maximum(radiance, 0) / np.float32(DARKEST)) / (2 * np.log1p(KEY / DARKEST))
+    return bent.astype(np.float32)
 
 
 def pu21(radiance: Planes) -> Planes:

@@ -20,8 +20,9 @@ class RenderPairDataset(Dataset[Pair | BadInput]):
     """Pairs by draw number. The item of a list of draws is one batch.
 
     Everything random about a draw comes from one generator keyed by (seed, draw), in this order: crop, flips, source
-    realisation, target realisation. So every ordered pair of a frame's K realisations is met equally often. Auxiliary
-    buffers are those of the source: the target's hold its noise. The target stays linear, exposed and unclipped.
+    realisation, target realisation. So every ordered pair of a frame's K realisations is met equally often; or the
+    target is the mean of all but the source, which has less noise and the same mean. Auxiliary buffers are those of
+    the source: the target's hold its noise. The target stays linear, exposed and unclipped.
     """
 
     def __init__(
@@ -53,12 +54,22 @@ class RenderPairDataset(Dataset[Pair | BadInput]):
         first = int(torch.randint(count, (), generator=generator))
         second = int(torch.randint(max(1, count - 1), (), generator=generator))
         second += second >= first
-        exposure = float(self.shards.about(sample)["exposure"])
+        about = self.shards.about(sample)
+        exposure = float(about["exposure"])
         names = ("color", *self.renders.buffers)
         have = self.shards.buffers(sample)
         source = {name: self.crop(sample, name, first, place) for name in names if name in have}
-        buffer, number = ("color", second) if self.config.target == "noisy" else ("reference", 0)
-        target = self.crop(sample, buffer, number, place).astype(np.float32) * np.float32(exposure)
+        if self.config.target == "clean":
+            target = self.crop(sample, "reference", 0, place)
+        elif self.renders.target == "one" or count <= 2:
+            target = self.crop(sample, "color", second, place)
+        else:
+            spp = about.get("spp", [None])
+            weights = [1] * count if None in spp else [samples or 1 for samples in spp]
+            others = [number for number in range(count) if number != first]
+            crops = [self.crop(sample, "color", number, place) for number in others]
+            target = np.average(crops, axis=0, weights=[weights[number] for number in others])
+        target = (target * exposure).astype(np.float32)
         return network_input(source, exposure, self.renders, self.shards.where(sample)), target
 
     def crop(self, sample: int, buffer: str, realisation: int, place: Sequence[float]) -> Planes:

@@ -34,7 +34,7 @@ from pipeline.sources.shots import Layout, ScenesConfig, list_scenes
 
 SOURCES_HELP = "folders of pictures, tars (also of tars, also WebDataset), zips; globs; s3://, gs://, https:// of these"
 MODES = ("leave-out", "refuse", "keep")
-NOT_OF_RENDERS = ("sources", "list", "split", "group_by", "store", "min_side", "max_side", "grey", "check", "pairs")
+NOT_OF_RENDERS = ("sources", "list", "store", "min_side", "max_side", "grey", "check", "pairs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ def read_common(options: argparse.Namespace) -> dict[str, Any]:
 
 def make(options: argparse.Namespace, out: Place) -> dict[str, Index | None]:
     if options.renders:
-        return {"": make_renders(options, out)}
+        return make_renders(options, out)
     if not options.pairs:
         for name in ("pattern", "reference", "white"):
             if getattr(options, name):
@@ -161,21 +161,19 @@ def make(options: argparse.Namespace, out: Place) -> dict[str, Index | None]:
     return shard_pairs(list_scenes(options.sources, scenes), out, of_scenes)
 
 
-def make_renders(options: argparse.Namespace, out: Place) -> Index | None:
+def make_renders(options: argparse.Namespace, out: Place) -> dict[str, Index | None]:
     """Raises BadInput where an option is given that renders do not know."""
     defaults = build_parser().parse_args(["--out", "."])
     for name in NOT_OF_RENDERS:
         if getattr(options, name) != getattr(defaults, name):
             got = f"{name.replace('_', '-')} {getattr(options, name)}"
             raise BadInput("an option that renders do not know", "the command line", got, "--renders without it")
-    common = read_common(options)
-    del common["split"]
     config = RenderShardConfig(
         tile=options.tile,
         pattern=options.renders_pattern,
         channels=Patterns.parse(options.channels),
         audit=AuditConfig(mode=options.audit),
-        **common,
+        **read_common(options),
     )
     return shard_renders(options.renders, out, config)
 

@@ -1,12 +1,9 @@
 """Real noisy shots -> a set of realisations; the part of the verb `shard` that is for scenes."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
-
-import numpy as np
 
 from pipeline.index import Index
 from pipeline.remote import Place
@@ -36,11 +33,7 @@ def shard_pairs(listing: Listing, out: Place, config: ShardPairsConfig) -> dict[
     """
     parts = {"": listing.scenes}
     if config.split is not None:
-        inside = [config.split.part(os.fsencode(scene.title)) == config.split.name for scene in listing.scenes]
-        config.split.refuse_empty(np.array(inside, bool))
-        parts = {REST: [], config.split.name: []}
-        for scene, here in zip(listing.scenes, inside, strict=True):
-            parts[config.split.name if here else REST].append(scene)
+        parts = config.split.deal(listing.scenes, lambda scene: scene.title)
     return {part: shard_part(part, scenes, listing, out / part, config) for part, scenes in parts.items()}
 
 

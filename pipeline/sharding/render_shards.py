@@ -1,7 +1,8 @@
 """Renders -> shards: frames grouped by their files' names, each a sample of K realisations."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from pipeline.sharding.plan import PlanConfig
 from pipeline.sharding.render_audit import independent
 from pipeline.sharding.scene_plan import plan_scenes
 from pipeline.sharding.scene_writer import Realisations, gather_scenes, write_scenes
+from pipeline.sharding.split import REST, Split
 from pipeline.sources.renders import RenderFrame, list_renders
+
+VIEW = re.compile(r"-view\d+$")  # of `n2n render`: one scene from several places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,18 +34,28 @@ class RenderShardConfig(MakeConfig):
     """Of the files' names, where they follow none that is known: see pipeline/sources/renders.py."""
     channels: Patterns = field(default_factory=lambda: Patterns({}))
     audit: AuditConfig = field(default_factory=AuditConfig)
+    split: Split | None = None
 
 
-def shard_renders(folders: Sequence[Path], out: Place, config: RenderShardConfig) -> Index | None:
-    """Turn the EXR files below some folders into a set of realisations; None where this was one part of several.
+def shard_renders(folders: Sequence[Path], out: Place, config: RenderShardConfig) -> dict[str, Index | None]:
+    """Turn the EXR files below some folders into a set of realisations, or into one per part of the split.
 
-    Raises BadInput where no frame has two realisations, or as `make_set` does.
+    The frames of a sequence and the views of a scene are in one part. None is where this was one part of several;
+    raises BadInput where no frame has two realisations, or as `make_set` does.
     """
     renders = list_renders(folders, config.pattern)
     said = {"kind": "renders", "tile": config.tile, "channels": dict(config.channels.given), "audit": config.audit.mode}
     load = partial(load_scene, config=config)
-    plan = plan_scenes(renders.frames, config.plan, load, said, renders.left_out)
-    return make_set(plan, Kind(write_scenes, gather_scenes), out, config)
+    parts = {"": renders.frames}
+    if config.split is not None:
+        parts = config.split.deal(renders.frames, lambda frame: VIEW.sub("", frame.name))
+    indices = {}
+    for part, frames in parts.items():
+        described = replace(config.plan, split=config.split.describe(part) if config.split else "")
+        left_out = renders.left_out if part in ("", REST) else []
+        plan = plan_scenes(frames, described, load, said, left_out)
+        indices[part] = make_set(plan, Kind(write_scenes, gather_scenes), out / part, config)
+    return indices
 
 
 def load_scene(frame: RenderFrame, config: RenderShardConfig) -> list[Realisations] | LeftOut:

@@ -5,9 +5,11 @@ together stays together: a picture in two formats, or (by folder) everything of 
 """
 
 import hashlib
+import os
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from pipeline.errors import BadInput
 from pipeline.sources.listing import Sources
 
 REST = "train"
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,15 @@ class Split:
         inside = np.array([self.part(sources.name(int(position))) == self.name for position in chosen], bool)
         self.refuse_empty(inside)
         return {REST: chosen[~inside], self.name: chosen[inside]}
+
+    def deal(self, scenes: Sequence[S], name: Callable[[S], str]) -> dict[str, list[S]]:
+        """The scenes of each part, by their names. Raises BadInput where a part would be empty."""
+        inside = [self.part(os.fsencode(name(scene))) == self.name for scene in scenes]
+        self.refuse_empty(np.array(inside, bool))
+        parts: dict[str, list[S]] = {REST: [], self.name: []}
+        for scene, here in zip(scenes, inside, strict=True):
+            parts[self.name if here else REST].append(scene)
+        return parts
 
     def refuse_empty(self, inside: NDArray[np.bool_]) -> None:
         """Raise BadInput where all are inside, or none."""

@@ -8,19 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from launch.checkpoint import load_latest
 from launch.frame_denoiser import FrameDenoiser
 from launch.objective import choose_render_loss
 from launch.render_scores import frames_to_score, mean_score, score_frames
 from launch.run_dir import RunDir
+from model.light import in_radiance, radiance_of
 from model.losses import LossConfig, relative_l2
 from model.network import NetworkConfig
 from model.unet import UNet
 from pipeline.errors import BadInput
 from pipeline.order import Order
 from pipeline.pairs import PairsConfig
-from pipeline.radiance import RendersConfig
+from pipeline.picture import from_unit
+from pipeline.radiance import RendersConfig, logarithm, reinhard
 from pipeline.realisations import RealisationSet
 from pipeline.render_pairs import RenderPairDataset
 
@@ -121,6 +124,57 @@ def test_evaluate_scores_every_frame_that_has_a_reference(
     assert "not with renders" in done.stderr
 
 
+def test_evaluate_puts_denoisers_side_by_side(
+    render_run: Path, render_set: Path, shards: Path, tmp_path: Path, run_verb: Any
+) -> None:
+    pytest.importorskip("pyoidn")
+    out = tmp_path / "scores.json"
+    baselines = ("--baseline=oidn", "--baseline=oidn-color")
+    done = run_verb("launch.evaluate", render_run, "--data", render_set, "--json", out, *baselines)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(out.read_text())
+    assert list(document["denoisers"]) == ["renders", "oidn", "oidn-color"]
+    assert document["denoisers"]["renders"] == {"mean": document["mean"], "images": document["images"]}
+    for name in ("oidn", "oidn-color"):
+        assert len(document["denoisers"][name]["images"]) == 3
+        scores = document["denoisers"][name]["mean"]
+        assert scores["psnr_tonemapped_db"] > scores["psnr_noisy_tonemapped_db"] + 2
+        assert done.stdout.count(f" {name} ") == 3 + 1
+    assert document["denoisers"]["oidn"]["mean"] != document["denoisers"]["oidn-color"]["mean"]
+    done = run_verb("launch.evaluate", "--data", render_set, "--baseline=oidn-color")
+    assert done.returncode == 0, done.stderr
+    for data, baseline, message in (
+        (render_set, "nlm", "not a baseline for renders"),
+        (shards, "oidn", "a baseline for"),
+    ):
+        done = run_verb("launch.evaluate", "--data", data, f"--baseline={baseline}")
+        assert done.returncode == 2, done.stderr
+        assert message in done.stderr
+
+
+def test_the_logarithm_that_is_shown_is_the_one_that_is_put_out() -> None:
+    radiance = np.array([0, 0.001, 0.18, 1, 50, 500, 65504], np.float32)
+    np.testing.assert_allclose(radiance_of(torch.from_numpy(logarithm(radiance))).numpy(), radiance, rtol=1e-4)
+
+
+def test_a_draw_is_shown_as_training_sees_it(render_run: Path, render_set: Path, tmp_path: Path, run_verb: Any) -> None:
+    config, out = render_run / "config.yaml", tmp_path / "pair.png"
+    done = run_verb("pipeline.inspect", render_set, "--draw", 3, "--config", config, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "draw 3" in done.stdout
+    frames = RealisationSet(render_set)
+    renders = RendersConfig(buffers=("albedo", "normal"))
+    pairs = RenderPairDataset(frames, Order(0, frames.samples_per_shard), PairsConfig(crop=32), renders, 0)
+    source, target = pairs.batch([3])
+    assert f"{target.min():+.3f} to {target.max():+.3f}" in done.stdout
+    with Image.open(out) as image:
+        drawn = np.asarray(image)[8 : 8 + 32]
+    for number, planes in enumerate((*source[0].split(3), torch.from_numpy(reinhard(target[0].numpy())))):
+        wanted = from_unit(planes.numpy(), 8).transpose(1, 2, 0)
+        found = [x for x in range(drawn.shape[1] - 31) if (drawn[:, x : x + 32] == wanted).all()]
+        assert len(found) == 1, f"view {number}"
+
+
 def test_a_network_learns_from_noisy_renders_alone(render_set: Path) -> None:
     """A short training on pairs of renders comes closer to the references, which it never sees, and keeps the light."""
     frames = RealisationSet(render_set)
@@ -133,7 +187,7 @@ def test_a_network_learns_from_noisy_renders_alone(render_set: Path) -> None:
     for step in range(250):
         optimizer.param_groups[0]["lr"] = 1e-3 * (1 - step / 250)
         source, target = pairs.batch(range(4 * step, 4 * step + 4))
-        loss = relative_l2(net(source), target)
+        loss = in_radiance(relative_l2)(net(source), target)
         optimizer.zero_grad()
         (loss.total / loss.elements).backward()
         optimizer.step()

@@ -33,9 +33,10 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> RealisationSet:
     return RealisationSet(folder / "set")
 
 
-def dataset(frames: RealisationSet, **pairs: Any) -> RenderPairDataset:
+def dataset(frames: RealisationSet, goal: Any = "one", **pairs: Any) -> RenderPairDataset:
     config = PairsConfig(**{"crop": 16, **pairs})
-    return RenderPairDataset(frames, Order(3, frames.samples_per_shard), config, RendersConfig(buffers=("albedo",)), 3)
+    renders = RendersConfig(buffers=("albedo",), target=goal)
+    return RenderPairDataset(frames, Order(3, frames.samples_per_shard), config, renders, 3)
 
 
 def levels(batch: Any, exposure: float) -> list[tuple[int, int]]:
@@ -61,6 +62,25 @@ def test_the_target_is_linear_and_exposed_and_the_source_is_bent(frames: Realisa
     color = [frames.pixels(0, "color", number).astype(np.float32) for number in range(3)]
     assert np.array_equal(target[0].numpy(), color[second - 1] * exposure)
     assert np.array_equal(source[0, :3].numpy(), reinhard(color[first - 1] * exposure))
+
+
+def test_the_target_is_the_mean_of_all_but_the_source(frames: RealisationSet, monkeypatch: Any) -> None:
+    """Weighted by samples per pixel where they are known; of the very sources that single targets have."""
+    about = frames.about(0)
+    one, others = dataset(frames, crop=SIDE, flips=False), dataset(frames, "others", crop=SIDE, flips=False)
+    color = [frames.pixels(0, "color", number).astype(np.float64) for number in range(3)]
+    for draw in range(6):
+        first, _ = levels(one.batch([draw]), about["exposure"])[0]
+        source, target = others.batch([draw])
+        assert np.array_equal(source, one.batch([draw]).source)
+        left = [number for number in range(3) if number != first - 1]
+        mean = np.mean([color[number] for number in left], axis=0) * about["exposure"]
+        assert np.allclose(target[0], mean, rtol=1e-6)
+        monkeypatch.setattr(frames, "about", lambda sample: {**about, "spp": [8, 8, 32]})
+        weights = [[8, 8, 32][number] for number in left]
+        mean = np.average([color[number] for number in left], axis=0, weights=weights) * about["exposure"]
+        assert np.allclose(others.batch([draw]).target[0], mean, rtol=1e-6)
+        monkeypatch.undo()
 
 
 def test_the_targets_buffers_never_reach_the_source(frames: RealisationSet) -> None:

@@ -88,6 +88,24 @@ def test_too_many_bad_frames_fail(renders: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "set" / "index.json").exists()
 
 
+def test_views_of_one_scene_and_frames_of_one_shot_are_in_one_part(tmp_path: Path, run_verb: Any) -> None:
+    for scene in range(6):
+        for number, view in enumerate(("-view000", "-view001", ".0001", ".0002")):
+            for seed in (1, 2):
+                save(tmp_path / f"in/room{scene}{view}_seed{seed}_0008spp.exr", 1000 * scene + 10 * number + seed)
+    done = run_verb("pipeline.shard", "--renders", "in", "--out", "out", "--split", "val=0.4", "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    parts = {}
+    for part in ("train", "val"):
+        opened = RealisationSet(tmp_path / "out" / part)
+        names = [opened.about(sample)["source"] for sample in range(len(opened))]
+        assert len(names) % 2 == 0
+        parts[part] = {name.partition("-")[0].partition(".")[0] + name[len("room0")] for name in names}
+        assert len(parts[part]) == len(names) / 2  # of a scene, either all views or all frames
+    assert parts["train"]
+    assert not parts["train"] & parts["val"]
+
+
 def test_by_the_command_line(renders: Path, tmp_path: Path, run_verb: Any) -> None:
     out = tmp_path / "tiled"
     options = ["--renders", renders, "--out", out, "--tile", 32, "--max-bad", 0.5, "--workers", 1]
@@ -105,7 +123,8 @@ def test_by_the_command_line(renders: Path, tmp_path: Path, run_verb: Any) -> No
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--split", "val=0.1"], "renders do not know"),
+        (["--split", "val=0.1"], "a part of the split is empty"),
+        (["--grey"], "renders do not know"),
         (["--channels", "albedo"], "not a mapping of channels"),
         (["--renders-pattern", "(?P<shot>.+)"], "a pattern without the groups"),
     ],

@@ -1,0 +1,119 @@
+"""The files of one frame: noisy realisations with their layers, and a reference grown in chunks.
+
+Every file is written aside and renamed, and what is there is not done again. Names are those that `n2n shard
+--renders` pairs: FRAME_seed12_0008spp.exr, FRAME_ref_2048spp.exr.
+"""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.atomic import write_whole
+from pipeline.errors import BadInput
+from pipeline.exr.pixels import encode
+from pipeline.rendering.renderer import SEEDS, Film, Planes, Renderer
+from pipeline.rendering.scenes import View
+from pipeline.sharding.frames import storage_type
+
+CHUNKS = 8  # of a reference, at least: its standard error is that of their mean
+CHUNK_SPP = 256  # at most, so that little is lost when it is stopped, and memory stays small
+LAYERS: dict[str, tuple[str, ...]] = {
+    "color": ("R", "G", "B"),
+    "albedo": ("albedo.R", "albedo.G", "albedo.B"),
+    "normal": ("normal.X", "normal.Y", "normal.Z"),
+    "depth": ("Z",),
+    "se": ("se.R", "se.G", "se.B"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """How often and how long a frame is rendered."""
+
+    realisations: int = 2
+    spp: int = 8
+    reference_spp: int = 0
+    """0 for no reference: training needs none."""
+
+    def chunks(self) -> tuple[int, int]:
+        """How many chunks the reference has, and the samples per pixel of each."""
+        first = max(min(CHUNKS, self.reference_spp), -(-self.reference_spp // CHUNK_SPP))
+        count = next(n for n in range(first, self.reference_spp + 1) if self.reference_spp % n == 0)
+        return count, self.reference_spp // count
+
+
+def seeds(view: View, samples: Samples, film: Film) -> list[int]:
+    """Of every render of a frame, its realisations first, then its reference's chunks: consecutive numbers.
+
+    Mitsuba's scalar variants multiply a seed by the number of pixels in 32 bits, so that at 256 x 256 seeds that are
+    equal in their last 16 bits are one seed; consecutive ones differ for as long as there are any. Raises BadInput
+    where there are not enough.
+    """
+    count = samples.realisations + (samples.chunks()[0] if samples.reference_spp else 0)
+    if count > SEEDS // (film.width * film.height):
+        got = f"{count} renders of {film.width} x {film.height} a frame"
+        raise BadInput("more renders than seeds", view.name, got, f"{SEEDS // (film.width * film.height)}")
+    first = view.first_noise_seed()
+    return list(range(first, first + count))
+
+
+def render_frame(view: View, samples: Samples, film: Film, mitsuba: Any, out: Path, note: dict[str, str]) -> int:
+    """Render what is missing of a frame; how many files were made.
+
+    `note` goes into every file's header, beside spp and seeds.
+    """
+    numbers = seeds(view, samples, film)
+    noisy = {out / f"{view.name}_seed{seed}_{samples.spp:04d}spp.exr": seed for seed in numbers[: samples.realisations]}
+    missing = {path: seed for path, seed in noisy.items() if not path.exists()}
+    reference = out / f"{view.name}_ref_{samples.reference_spp:04d}spp.exr"
+    grow = bool(samples.reference_spp) and not reference.exists()
+    if not missing and not grow:
+        return 0
+    renderer = Renderer(mitsuba, view, film)
+    for path, seed in missing.items():
+        buffers = renderer.render(samples.spp, seed)
+        save(path, buffers, {**note, "spp": str(samples.spp), "seed": str(seed)})
+    if grow:
+        grow_reference(renderer, samples, numbers[samples.realisations :], reference, note)
+    return len(missing) + grow
+
+
+def grow_reference(renderer: Renderer, samples: Samples, numbers: list[int], path: Path, note: dict[str, str]) -> None:
+    """The mean of all chunks and its standard error; sums are kept after each, so that a stopped one goes on."""
+    count, spp = samples.chunks()
+    sums_path = path.with_suffix(".sums")
+    done, total, squares = load_sums(sums_path, (3, renderer.film.height, renderer.film.width))
+    for number in range(done, count):
+        chunk = renderer.radiance(spp, numbers[number]).astype(np.float64)
+        total, squares = total + chunk, squares + chunk**2
+        if number + 1 < count:
+            with write_whole(sums_path) as file:
+                np.savez(file, done=number + 1, total=total, squares=squares)
+    mean = total / count
+    spread = np.maximum(squares / count - mean**2, 0) / max(1, count - 1)
+    buffers = {"color": mean.astype(np.float32), "se": np.sqrt(spread).astype(np.float32)}
+    save(path, buffers, {**note, "spp": str(samples.reference_spp), "seed": f"{numbers[0]}-{numbers[-1]}"})
+    sums_path.unlink(missing_ok=True)
+
+
+def load_sums(path: Path, shape: tuple[int, ...]) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
+    """How many chunks are done, their sum and the sum of their squares."""
+    if not path.exists():
+        return 0, np.zeros(shape), np.zeros(shape)
+    saved = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    return int(saved["done"]), saved["total"], saved["squares"]
+
+
+def save(path: Path, buffers: dict[str, Planes], note: dict[str, str]) -> None:
+    """One file with a layer a buffer, each in half where half holds it."""
+    channels: dict[str, NDArray[np.generic]] = {}
+    for name, planes in buffers.items():
+        stored = planes.astype(storage_type([planes]))
+        channels.update(zip(LAYERS[name], stored, strict=True))
+    data = encode(channels, {f"n2n.{key}": text for key, text in note.items()})
+    with write_whole(path) as file:
+        file.write(data)

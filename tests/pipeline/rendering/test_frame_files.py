@@ -1,0 +1,101 @@
+"""Renders by Mitsuba: independent noise, references that know their error, and files that are the same after a kill."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.exr.buffers import read_frame
+from pipeline.exr.container import parse
+from pipeline.radiance import auto_exposure, reinhard
+from pipeline.rendering.frame_files import Samples, render_frame, seeds
+from pipeline.rendering.renderer import Film, Renderer, load_mitsuba
+from pipeline.rendering.scenes import View, list_views
+
+pytest.importorskip("mitsuba")
+
+FILM = Film(width=64, height=64, max_depth=4)
+
+
+@pytest.fixture(scope="module")
+def mitsuba() -> Any:
+    return load_mitsuba("scalar_rgb", 2)
+
+
+@pytest.fixture(scope="module")
+def view() -> View:
+    return list_views([], 1, 1, 0)[0]
+
+
+def correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
+    return float(np.corrcoef(a.mean(0).ravel(), b.mean(0).ravel())[0, 1])
+
+
+def test_the_noise_of_realisations_is_independent(mitsuba: Any, view: View) -> None:
+    """Of four renders, differences of two pairs share nothing; with a render in common, they do."""
+    renderer = Renderer(mitsuba, view, FILM)
+    numbers = seeds(view, Samples(realisations=4), FILM)
+    renders = [renderer.radiance(2, seed) for seed in numbers]
+    exposure = auto_exposure(np.mean(renders, axis=0))
+    a, b, c, d = (reinhard(exposure * one) for one in renders)
+    bound = 5 / np.sqrt(FILM.width * FILM.height)
+    assert abs(correlation(a - c, b - d)) < bound
+    assert correlation(a - c, a - d) > 0.3
+    # The trap: seeds that differ by 2^32 / pixels are one and the same seed.
+    again = renderer.radiance(2, numbers[0] + 2**32 // (FILM.width * FILM.height))
+    assert np.array_equal(again, renders[0])
+
+
+def test_buffers_are_those_of_a_denoiser(mitsuba: Any, view: View) -> None:
+    buffers = Renderer(mitsuba, view, FILM).render(2, 5)
+    assert {name: len(planes) for name, planes in buffers.items()} == {"color": 3, "albedo": 3, "normal": 3, "depth": 1}
+    assert all(np.isfinite(planes).all() for planes in buffers.values())
+    assert buffers["color"].min() >= 0
+    assert buffers["color"].mean() > 0
+    assert 0 <= buffers["albedo"].min() < buffers["albedo"].max() <= 1
+    assert -1.01 < buffers["normal"].min() < 0 < buffers["normal"].max() < 1.01
+    assert buffers["depth"].max() > 1
+    with_light = Renderer(mitsuba, view, FILM).radiance(2, 5)
+    assert with_light.mean() == pytest.approx(buffers["color"].mean(), rel=0.5)
+
+
+def test_a_killed_frame_goes_on_to_the_same_bytes(mitsuba: Any, view: View, tmp_path: Path, monkeypatch: Any) -> None:
+    film, samples = Film(width=16, height=16, max_depth=3), Samples(realisations=2, spp=1, reference_spp=16)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    assert render_frame(view, samples, film, mitsuba, whole, {}) == 3
+    render, calls = Renderer.radiance, iter(range(100))
+
+    def dying(self: Renderer, spp: int, seed: int) -> Any:
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return render(self, spp, seed)
+
+    monkeypatch.setattr(Renderer, "radiance", dying)
+    with pytest.raises(KeyboardInterrupt):
+        render_frame(view, samples, film, mitsuba, broken, {})
+    assert len(list(broken.glob("*.exr"))) == 2
+    assert len(list(broken.glob("*.sums"))) == 1
+    next(broken.glob("*.exr")).unlink()
+    assert render_frame(view, samples, film, mitsuba, broken, {}) == 2
+    assert sum(1 for _ in calls) == 100 - 4 - 5  # three chunks were kept, the one that died and four more were made
+    files = {path.name: path.read_bytes() for path in whole.iterdir()}
+    assert files == {path.name: path.read_bytes() for path in broken.iterdir()}
+    assert render_frame(view, samples, film, mitsuba, broken, {}) == 0
+
+
+def test_a_reference_knows_its_error(mitsuba: Any, view: View, tmp_path: Path) -> None:
+    """The standard error in the file is that of the distance to the mean of other samples."""
+    film, samples = Film(width=32, height=32, max_depth=3), Samples(realisations=1, spp=1, reference_spp=64)
+    render_frame(view, samples, film, mitsuba, tmp_path, {})
+    (path,) = tmp_path.glob("*_ref_*.exr")
+    frame = read_frame(parse(path.read_bytes(), path))
+    mean = frame.buffers["color"].astype(np.float64)
+    error = np.stack([frame.decoded[0][f"se.{letter}"] for letter in "RGB"]).astype(np.float64)
+    other = Renderer(mitsuba, view, film).radiance(64, 1).astype(np.float64)
+    lit = error > 0
+    ratio = np.median(np.abs(mean - other)[lit] / error[lit])  # of a normal law, 0.674 times the root of two
+    assert 0.6 < ratio < 1.4
