@@ -104,7 +104,7 @@ def denoise_all(options: argparse.Namespace, world: World) -> int:
         if (source, target) in finished:
             continue
         try:
-            done = denoise_one(denoiser, source, target, options)
+            done = denoise_one(denoiser, source, target, options, show=world.first)
             journal.add(source, target)
             if done.filled:
                 say(f"note: {source}: {done.filled:,} samples were NaN or infinite and are filled from beside them")
@@ -122,10 +122,12 @@ def denoise_all(options: argparse.Namespace, world: World) -> int:
     return failures
 
 
-def denoise_one(denoiser: Denoiser, source: Path, target: Path, options: argparse.Namespace) -> Done:
+def denoise_one(
+    denoiser: Denoiser, source: Path, target: Path, options: argparse.Namespace, show: bool = False
+) -> Done:
     """Denoise a file. Raises BadInput for all that is the matter with it or with where it goes."""
     try:
-        done = denoise_file(denoiser, source, target, options.white)
+        done = denoise_file(denoiser, source, target, options.white, show)
         if options.compare:
             views = [("noisy", done.noisy), ("denoised", done.denoised)]
             place = options.compare / target.relative_to(options.out)

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from launch.denoiser import Denoiser
 from model.tiling import Window
@@ -18,6 +20,7 @@ from pipeline.picture import Pixels, from_unit
 from pipeline.stills.kinds import open_stills
 from pipeline.stills.stills import Stills, forget
 
+FEW = 4  # tiles that need no bar of their own
 VIEW = 1024  # pixels each way of what is put side by side: the middle of a larger picture
 
 
@@ -30,11 +33,14 @@ class Done:
     denoised: Tensor
 
 
-def denoise_file(denoiser: Denoiser, source: Path, target: Path, white: float | None = None) -> Done:
+def denoise_file(
+    denoiser: Denoiser, source: Path, target: Path, white: float | None = None, show: bool = False
+) -> Done:
     """Denoise a file into another of the same kind; the other appears when it is whole.
 
-    `white` is the sample value of white, by default 255, 65535 or 1.0. Raises BadInput where the file cannot be
-    denoised or the target cannot be written.
+    `white` is the sample value of white, by default 255, 65535 or 1.0. With `show`, a bar on stderr says how far it
+    is and how long it will take, where it takes more than a few tiles and somebody may be looking. Raises BadInput
+    where the file cannot be denoised or the target cannot be written.
     """
     stills = open_stills(source)
     bounds = Bounds(stills.samples.dtype, white)
@@ -44,8 +50,10 @@ def denoise_file(denoiser: Denoiser, source: Path, target: Path, white: float | 
         path = Path(file.name)
         result = stills.kind.create(path, stills)
         copy_transparency(stills, result)
-        for number in range(len(stills.pixels)):
-            denoise_picture(denoiser, stills, result, number, bounds)
+        count = len(stills.pixels) * sum(1 for _ in denoiser.tiles(*stills.pixels.shape[-2:]))
+        with tqdm(total=count, desc=source.name, unit="tile", disable=None if show and count > FEW else True) as bar:
+            for number in range(len(stills.pixels)):
+                denoise_picture(denoiser, stills, result, number, bounds, bar)
         before, after = middle(stills.pixels[0]), middle(stills.view(result)[0][0])
         stills.kind.finish(path, result, stills, target.suffix.lower())
     return Done(filled, bounds.to_unit(before), bounds.to_unit(after))
@@ -77,7 +85,9 @@ class Bounds:
         return from_unit(pixels * np.float32(self.white / peak), 8 * self.dtype.itemsize)
 
 
-def denoise_picture(denoiser: Denoiser, stills: Stills, result: Pixels, number: int, bounds: Bounds) -> None:
+def denoise_picture(
+    denoiser: Denoiser, stills: Stills, result: Pixels, number: int, bounds: Bounds, bar: "tqdm[NoReturn]"
+) -> None:
     """Denoise one picture of a file row of tiles by row, giving the memory of mapped files back after each."""
     noisy, denoised = stills.pixels[number], stills.view(result)[0][number]
     height, width = noisy.shape[-2:]
@@ -90,6 +100,7 @@ def denoise_picture(denoiser: Denoiser, stills: Stills, result: Pixels, number: 
         for window, core in denoiser.windows(read, row, (height, width)):
             place = denoised[:, window.top : window.bottom, window.left : window.right]
             place[...] = bounds.from_unit(core, len(noisy))
+            bar.update()
         forget(stills.samples)
         forget(result)
 

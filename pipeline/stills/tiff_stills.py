@@ -1,5 +1,6 @@
 """TIFF: 8 and 16 bits and float, stacks of pages, grey and colour with transparency, of any compression."""
 
+import logging.handlers
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ class TiffKind:
 
     def open(self, path: Path) -> Stills:
         with readable(path), tifffile.TiffFile(path) as file:
-            pages = [page.aspage() for page in file.pages]
+            pages = all_pages(file, path)
             page = pages[0]
             if page.photometric not in PLAIN or (page.dtype not in (*FLOATS, *INTEGERS) and page.bitspersample == 1):
                 return PhotoKind().open(path)
@@ -90,6 +91,21 @@ class TiffKind:
         about["compression"] = about.pop("packed", None)
         # Strip by strip; of samples in a scratch file, only the strips at hand are in memory.
         tifffile.imwrite(path, samples, **about, bigtiff=is_big(source), maxworkers=1, buffersize=BUFFER)
+
+
+def all_pages(file: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPage]:
+    """Raises BadInput where the chain of pages is cut: tifffile tells its log alone, and ends the list."""
+    told = logging.handlers.BufferingHandler(100)
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(told)
+    try:
+        pages = [page.aspage() for page in file.pages]
+    finally:
+        logger.removeHandler(told)
+    cut = [record.getMessage() for record in told.buffer if "page offset" in record.getMessage()]
+    if cut:
+        raise BadInput("a TIFF that has lost pages", path, f"{len(pages)} pages, then {cut[0]}", "a whole file")
+    return pages
 
 
 def unpacked(pages: Sequence[tifffile.TiffPage]) -> Pixels:

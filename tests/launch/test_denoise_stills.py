@@ -1,5 +1,6 @@
 """One file denoised: every kind comes out as it went in, in one piece, whatever its size."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -134,6 +135,20 @@ def test_samples_that_are_no_numbers_are_filled(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize("looking", [True, False])
+def test_the_time_left_is_shown_where_somebody_looks(
+    looking: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stream(io.StringIO):
+        def isatty(self) -> bool:
+            return looking
+
+    np.save(tmp_path / "big.npy", np.zeros((70, 200), np.float32))
+    monkeypatch.setattr(sys, "stderr", stream := Stream())
+    denoise_file(denoiser(tile=32), tmp_path / "big.npy", tmp_path / "out.npy", show=True)
+    assert ("big.npy: 100%" in stream.getvalue() and "21/21" in stream.getvalue()) == looking
+
+
 def test_another_white(tmp_path: Path) -> None:
     """Twelve bits in sixteen are the same picture at a white of 4095."""
     np.save(tmp_path / "twelve.npy", SIXTEEN[..., 0] // 16)
@@ -144,11 +159,23 @@ def test_another_white(tmp_path: Path) -> None:
     assert np.abs(a - (b * 4095).clip(0, 65535)).max() <= 1
 
 
+def cut(path: Path, write: Any) -> None:
+    """Half of a good file."""
+    write(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
 BAD: dict[str, tuple[Any, str]] = {
     "empty.png": (lambda path: path.write_bytes(b""), "an empty file"),
     "text.jpg": (lambda path: path.write_text("no picture"), "not a readable picture"),
     "cut.npy": (lambda path: path.write_bytes(b"\x93NUMPY\x01\x00"), "not a readable picture"),
     "cut.tif": (lambda path: path.write_bytes(b"II*\0" + bytes(9)), "not a readable picture"),
+    "half.npy": (lambda path: cut(path, KINDS["chw.npy"]), "not a readable picture"),
+    "half-plain.tif": (lambda path: cut(path, KINDS["plain.tif"]), "not a readable picture"),
+    "half-packed.tif": (lambda path: cut(path, KINDS["packed.tif"]), "not a readable picture"),
+    "half-stack.tif": (lambda path: cut(path, KINDS["stack.tif"]), "lost pages"),
+    "half.png": (lambda path: cut(path, lambda path: Image.fromarray(EIGHT).save(path)), "not a readable picture"),
+    "half.webp": (lambda path: cut(path, lambda path: Image.fromarray(EIGHT).save(path)), "not a readable picture"),
     "many.npy": (lambda path: np.save(path, np.zeros((2, 100, 8, 8), np.float32)), "100 channels|8 channels"),
     "many.tif": (lambda path: tiff(path, np.zeros((8, 8, 100), np.uint8), planarconfig="contig"), "100 channels"),
     "complex.npy": (lambda path: np.save(path, np.zeros((8, 8), complex)), "complex128"),
@@ -166,6 +193,13 @@ def test_bad_files_are_told_and_leave_nothing(name: str, tmp_path: Path) -> None
     with pytest.raises(BadInput, match=told):
         denoise_file(denoiser(), tmp_path / name, tmp_path / "out" / name)
     assert not list(tmp_path.rglob("out/*"))
+
+
+def test_a_jpeg_that_is_called_png_becomes_a_png(tmp_path: Path) -> None:
+    Image.fromarray(EIGHT[..., :3]).save(tmp_path / "wrong.png", format="JPEG")
+    denoise_file(denoiser(), tmp_path / "wrong.png", tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as image:
+        assert (image.format, image.size) == ("PNG", (37, 45))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1)])
