@@ -8,14 +8,16 @@ from typing import Any
 
 import torch
 
-from launch.checkpoint import load_latest, save_best, save_checkpoint
+from launch.checkpoint import load_latest
 from launch.config import RunConfig, parse_config, refuse_change, to_dict
 from launch.denoiser import first_weights, load_weights
 from launch.memory import memory_told
 from launch.objective import choose_loss, loss_now
+from launch.pulse import STEP, Pulse
 from launch.render_training import open_renders
 from launch.report import Report, talk
 from launch.run_dir import RunDir, plain
+from launch.saver import Saver
 from launch.schedule import Interval, learning_rate
 from launch.state import TrainState
 from launch.stopping import StopRequest
@@ -46,14 +48,19 @@ def train(config: RunConfig, world: World) -> None:
         run.claim()
     tracker_id = resume(run, config, shards, state)
     tracker = open_run(run, config, shards, state, tracker_id) if world.first else None
+    saver = Saver(run, config.train) if world.first else None
     every = config.train.log_every_images
     report = Report(world, run, tracker, start=state.images, total=config.train.images, every=every)
 
     stop = StopRequest(world)
     saving = Interval(config.train.checkpoint_every_minutes)
     pairs = load_pairs(dataset, share, config.loader, start=state.images, device=world.device)
+    pulse = Pulse(world.rank, world.size)
+    pulse.start()
     while state.images < config.train.images:
+        pulse.at("waiting for data", state.images)
         batch, waited_s = next(pairs)
+        pulse.at(STEP, state.images)
         lr = learning_rate(config.optim, state.images, config.train.images)
         with memory_told(config, world):
             loss = state.step(batch, lr, loss_now(config, loss_name, state.images))
@@ -64,16 +71,19 @@ def train(config: RunConfig, world: World) -> None:
         report.step(state.images, loss=loss, lr=lr, data_wait_s=waited_s)
 
         if validation and (done or due(state, config.train.validate_every_images)):
-            error = validate(state, validation, config, report)
-            if world.first and error is not None:
-                save_best(run, document(state, config, shards, tracker), error)
-        if world.first and saves:
-            save_checkpoint(run, document(state, config, shards, tracker), config.train.keep_checkpoints)
+            said = validate(state, validation, config, report)
+            if saver:
+                saver.save_best(document(state, config, shards, tracker), said)
+        if saver and saves:
+            pulse.at("saving", state.images)
+            saver.save(document(state, config, shards, tracker))
             saving.restart()
         if stopped and not done:
             log.info("%s: stopped at %d images; run the same command again to go on", stopped, state.images)
             break
     report.close()
+    if saver:
+        saver.close()
     if tracker:
         tracker.finish()
         run.release()

@@ -52,10 +52,11 @@ def test_a_checkpoint_is_tensors_and_numbers(trained: Path) -> None:
     document = final(trained)
     assert document["images"] == 24
     assert {"network", "ema", "optimizer", "config", "wandb_id"} <= document.keys()
-    assert sorted(path.name for path in (trained / "checkpoints").iterdir()) == [
-        "000000000016.pt",
-        "000000000024.pt",
-    ]
+    names = sorted(path.name for path in (trained / "checkpoints").iterdir())
+    assert names == ["000000000016.pt", "000000000024.pt", "best.pt"]
+    best = final(trained, "best.pt")
+    said = [line["val/psnr_srgb8_db"] for line in metrics(trained) if "val/psnr_srgb8_db" in line]
+    assert (best["val_metric"], -best["val_error"]) == ("psnr_srgb8_db", max(said))
 
 
 def test_noise_of_the_device_and_several_crops_train_alike_on_two_ranks(
@@ -75,7 +76,7 @@ def test_noise_of_the_device_and_several_crops_train_alike_on_two_ranks(
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.faults)])
 def test_ranks_change_results_by_rounding_alone(
     run_verb: Any, tiny: tuple[str, ...], trained: Path, tmp_path: Path, ranks: int
 ) -> None:
@@ -99,7 +100,7 @@ def test_ranks_change_results_by_rounding_alone(
     )
 
 
-@pytest.mark.parametrize("name", ["bernoulli", "mri"])
+@pytest.mark.parametrize("name", ["bernoulli", pytest.param("mri", marks=pytest.mark.faults)])
 def test_ranks_do_not_change_what_masks_and_frequencies_teach(
     run_verb: Any, tiny: tuple[str, ...], tmp_path: Path, name: str
 ) -> None:
