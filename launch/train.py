@@ -24,7 +24,7 @@ from launch.stopping import StopRequest
 from launch.tracking import Tracker
 from launch.validation import fit_channels, open_validation, validate
 from launch.world import World, run_in_world
-from pipeline.errors import BadInput, run_verb
+from pipeline.errors import EXIT_BAD_INPUT, BadInput, run_verb
 from pipeline.loader import BatchShare, load_pairs
 from pipeline.open_pairs import open_pairs
 from pipeline.pairs import PairDataset
@@ -67,8 +67,10 @@ def train(config: RunConfig, world: World) -> None:
         done, stopped = state.images >= config.train.images, stop.agreed()
         saves = done or stopped or saving.over() or due(state, config.train.checkpoint_every_images)
         if saves or report.due(state.images):
-            state.refuse_non_finite()
+            check_finite(state, tracker)
         report.step(state.images, loss=loss, lr=lr, data_wait_s=waited_s)
+        if tracker and due(state, config.wandb.histograms_every_images):
+            tracker.log_histograms(state.images, state.net)
 
         if validation and (done or due(state, config.train.validate_every_images)):
             said = validate(state, validation, config, report)
@@ -82,9 +84,9 @@ def train(config: RunConfig, world: World) -> None:
             log.info("%s: stopped at %d images; run the same command again to go on", stopped, state.images)
             break
     report.close()
-    if saver:
+    if saver and tracker:
         saver.close()
-    if tracker:
+        tracker.keep_best(run.checkpoints)
         tracker.finish()
         run.release()
         log.info("done: %d images; %s", state.images, run.path)
@@ -98,8 +100,19 @@ def open_shots(config: RunConfig) -> tuple[PairDataset | ShotPairs, str]:
 
 
 def due(state: TrainState, every: int) -> bool:
-    """Whether the last step crossed a multiple of `every` images."""
-    return state.images // every > (state.images - state.config.batch) // every
+    """Whether the last step crossed a multiple of `every` images; never, for 0."""
+    return every > 0 and state.images // every > (state.images - state.config.batch) // every
+
+
+def check_finite(state: TrainState, tracker: Tracker | None) -> None:
+    """Raise BadInput where a step was left out as not finite, with an alert on the way out."""
+    try:
+        state.refuse_non_finite()
+    except BadInput as error:
+        if tracker:
+            tracker.alert("training diverged", str(error))
+            tracker.finish(exit_code=EXIT_BAD_INPUT)
+        raise
 
 
 def resume(run: RunDir, config: RunConfig, shards: ShardSet | RealisationSet, state: TrainState) -> str:
@@ -154,7 +167,9 @@ def open_run(
         *(parameters, len(shards), shards.folder, state.images, config.train.images, config.train.batch),
         *(state.world.size, state.world.device, "bfloat16" if state.autocast._enabled else "float32"),
     )
-    return Tracker(config.wandb, run.path, to_dict(config), tracker_id)
+    tracker = Tracker(config.wandb, run.path, to_dict(config), tracker_id)
+    tracker.uses(shards.folder, shards.index.samples_sha256)
+    return tracker
 
 
 def document(
