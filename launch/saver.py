@@ -1,5 +1,6 @@
 """Checkpoints written behind the training, from a snapshot: steps go on while the disk is busy."""
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,7 @@ from pipeline.errors import BadInput
 
 BY_DEFAULT = ("unbiased_mse", "relative_mse", "psnr_srgb8_db")  # of real shots, renders, pictures
 MORE_IS_BETTER = ("psnr", "ssim")
+log = logging.getLogger(__name__)
 
 
 class Saver:
@@ -23,8 +25,7 @@ class Saver:
         self.config = config
         self.pool = ThreadPoolExecutor(1, "checkpoint")
         self.pending: Future[Any] | None = None
-        path = run.checkpoints / BEST
-        self.best: float | None = load_checkpoint(path)["val_error"] if path.exists() else None
+        self.best = best_so_far(run)
 
     def save(self, document: dict[str, Any]) -> None:
         """Write this state under its clock's name. Raises BadInput where the disk has refused the one before."""
@@ -40,8 +41,8 @@ class Saver:
         if name is None:
             return
         error = -said[name] if any(word in name for word in MORE_IS_BETTER) else said[name]
-        if self.best is None or error < self.best:
-            self.best = error
+        if self.best is None or self.best[0] != name or error < self.best[1]:
+            self.best = (name, error)
             best = snapshot({**document, "val_error": error, "val_metric": name})
             self._behind(write_checkpoint, self.run.checkpoints / BEST, best)
 
@@ -58,6 +59,19 @@ class Saver:
         pending, self.pending = self.pending, None
         if pending:
             pending.result()
+
+
+def best_so_far(run: RunDir) -> tuple[str, float] | None:
+    """By which number best.pt was the best, and its error; None where there is none, or it is damaged."""
+    path = run.checkpoints / BEST
+    if not path.exists():
+        return None
+    try:
+        document = load_checkpoint(path)
+    except BadInput as error:
+        log.warning("the best checkpoint is left out: %s", error)
+        return None
+    return str(document.get("val_metric", "")), float(document["val_error"])
 
 
 def chosen_metric(asked: str, said: dict[str, float]) -> str | None:

@@ -98,6 +98,20 @@ def test_the_best_by_each_metric(run: RunDir) -> None:
         assert load_checkpoint(run.checkpoints / "best.pt")["images"] == best
 
 
+def test_a_best_of_another_number_or_a_damaged_one_is_replaced(run: RunDir) -> None:
+    best = run.checkpoints / "best.pt"
+    for images, (metric, value) in enumerate([("mse", 1.0), ("ssim", -5.0), ("ssim", -7.0)]):
+        saver = Saver(run, TrainConfig(best_metric=metric))
+        saver.save_best(document(images, torch.zeros(1)), {metric: value})
+        saver.close()
+    assert load_checkpoint(best)["images"] == 1
+    best.write_bytes(best.read_bytes()[:200])
+    saver = Saver(run, TrainConfig(best_metric="ssim"))
+    saver.save_best(document(3, torch.zeros(1)), {"ssim": -9.0})
+    saver.close()
+    assert load_checkpoint(best)["images"] == 3
+
+
 def test_which_metric_is_meant() -> None:
     assert chosen_metric("auto", {"psnr_srgb8_db": 1.0, "unbiased_mse": 2.0}) == "unbiased_mse"
     assert chosen_metric("auto", {"noisy_target_mse": 1.0}) is None
