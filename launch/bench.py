@@ -1,6 +1,7 @@
 """Verb: how fast the loader and the training step are on this machine, as rates and as ratios in one run."""
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch.utils.flop_counter import FlopCounterMode
 
+from launch import bench_train
 from launch.bench_loader import STAGES, Rate, measure, stage_seconds, told
 from launch.scoreboard import aligned
 from launch.state import TrainConfig, TrainState
@@ -133,12 +135,19 @@ def report(title: str, measure: Callable[[], Iterator[tuple[str, float]]]) -> No
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="n2n bench", description="Measure the loader and the training step.")
-    parser.add_argument("what", nargs="*", help=f"of {', '.join(KINDS)} (default: all)")
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["train"]:
+        bench_train.main(words[1:])
+        return
+    parser = argparse.ArgumentParser(
+        prog="n2n bench",
+        description="Measure the loader and the training step; `n2n bench train --help` has training's own.",
+    )
+    parser.add_argument("what", nargs="*", help=f"of {', '.join(KINDS)} (default: all), or train")
     parser.add_argument("--data", type=Path, help="a shard set (default: generated pictures)")
     parser.add_argument("--crop", type=int, default=64, help="side of the views (default: 64)")
     parser.add_argument("--networks", action="store_true", help="instead: what each network costs by the megapixel")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(words)
     if not set(options.what) <= set(KINDS):
         raise BadInput("nothing of that name to measure", "n2n bench", " ".join(options.what), " or ".join(KINDS))
     wanted = options.what or KINDS

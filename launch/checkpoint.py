@@ -17,13 +17,20 @@ BEST = "best.pt"
 log = logging.getLogger(__name__)
 
 
-def save_checkpoint(run: RunDir, document: dict[str, Any], keep: int) -> Path:
-    """Write a checkpoint under its clock's name, then drop all but the newest `keep`."""
+def save_checkpoint(run: RunDir, document: dict[str, Any], keep: int, every: int = 0) -> Path:
+    """Write a checkpoint under its clock's name, then drop all but the newest `keep` and one in `every` images."""
     path = run.checkpoints / f"{document['images']:012d}.pt"
     write_checkpoint(path, document)
-    for old in list_checkpoints(run)[:-keep]:
-        old.unlink()
+    clocks = {int(path.stem): path for path in list_checkpoints(run)}
+    for images in to_drop(list(clocks), keep, every):
+        clocks[images].unlink()
     return path
+
+
+def to_drop(clocks: list[int], keep: int, every: int) -> list[int]:
+    """Of checkpoints at these clocks, oldest first, those that are neither new nor the first past a multiple."""
+    firsts = {images // every: images for images in reversed(clocks) if images >= every} if every else {}
+    return [images for images in clocks[:-keep] if images not in firsts.values()]
 
 
 def write_checkpoint(path: Path, document: dict[str, Any]) -> None:
@@ -31,13 +38,6 @@ def write_checkpoint(path: Path, document: dict[str, Any]) -> None:
     torch.save({"format": FORMAT, **document}, memory)
     with write_whole(path) as file:
         file.write(memory.getbuffer())
-
-
-def save_best(run: RunDir, document: dict[str, Any], error: float) -> None:
-    """Keep this checkpoint as best.pt, with its error as `val_error`, if that is less than that of the one kept."""
-    path = run.checkpoints / BEST
-    if not path.exists() or error < load_checkpoint(path)["val_error"]:
-        write_checkpoint(path, {**document, "val_error": error})
 
 
 def list_checkpoints(run: RunDir) -> list[Path]:

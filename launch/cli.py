@@ -17,6 +17,7 @@ VERBS = {
     "denoise": ("launch.denoise", "noisy pictures -> denoised pictures"),
     "models": ("launch.models", "the weights that come with the project"),
     "export": ("launch.export", "a denoiser for other programs: ONNX, torch.export, safetensors"),
+    "plot": ("launch.plot", "the curves of runs over each other, as a picture"),
     "bench": ("launch.bench", "how fast the loader and the training step are here"),
 }
 

@@ -74,6 +74,8 @@ HARMLESS = (
     "train.checkpoint_every_images",
     "train.checkpoint_every_minutes",
     "train.keep_checkpoints",
+    "train.keep_every_images",
+    "train.best_metric",
     "train.accumulate",
     "train.compile",
     *(f"wandb.{field.name}" for field in dataclasses.fields(WandbConfig)),

@@ -58,8 +58,8 @@ class RenderValidation:
         self.frames = open_set(config.data.validation)
         self.samples = frames_to_score(self.frames, config.data.validation_pictures)
 
-    def __call__(self, state: TrainState, report: Report) -> float:
-        """Measure; every rank does its share. Returns the error by which checkpoints are compared."""
+    def __call__(self, state: TrainState, report: Report) -> dict[str, float]:
+        """Measure; every rank does its share."""
         denoise = FrameDenoiser(state.ema_net, self.renders, state.world.device)
         with state.autocast:
             scores = mean_score(score_frames(denoise, self.frames, self.samples, state.world))
@@ -73,4 +73,4 @@ class RenderValidation:
                 *(state.images, scores["psnr_noisy_tonemapped_db"], scores["psnr_tonemapped_db"]),
                 scores["energy_bias_percent"],
             )
-        return scores["relative_mse"]
+        return scores

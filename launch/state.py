@@ -40,6 +40,11 @@ class TrainConfig:
     """Also after so many minutes, so that a slow machine loses no more; 0 for never."""
     keep_checkpoints: int = 2
     """The newest ones that are kept."""
+    keep_every_images: int = 0
+    """Of every so many images, the first checkpoint is kept for good; 0 for none."""
+    best_metric: str = "auto"
+    """The validation's number whose best checkpoint is kept as best.pt, such as psnr_srgb8_db or ssim_srgb8. auto:
+    unbiased_mse of real shots, relative_mse of renders, psnr_srgb8_db of pictures."""
     accumulate: int = 1
     """Parts into which every rank divides its share of a batch, one after the other: less memory, the same step."""
     compile: bool = False
@@ -60,7 +65,12 @@ class TrainConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; wanted at least 1")
-        for name, least in (("keep_checkpoints", 1), ("ema_half_life_images", 0), ("checkpoint_every_minutes", 0)):
+        for name, least in (
+            ("keep_checkpoints", 1),
+            ("keep_every_images", 0),
+            ("ema_half_life_images", 0),
+            ("checkpoint_every_minutes", 0),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; wanted at least {least}")
 

@@ -11,6 +11,9 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from PIL import Image
+from torch import nn
+
+from launch.tracked import best_artifact, data_artifact, histograms
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,14 @@ class WandbConfig:
     name: str = ""
     """Of the run; empty for the name of its folder."""
     group: str = ""
+    histograms_every_images: int = 100_000
+    """Histograms of weights and gradients after so many images; 0 for none."""
+    artifacts: Literal["off", "metadata", "full"] = "metadata"
+    """The data and the best checkpoint as artifacts: their hashes and scores, or with the index and the checkpoint."""
+
+    def __post_init__(self) -> None:
+        if self.histograms_every_images < 0:
+            raise ValueError(f"wandb.histograms_every_images is {self.histograms_every_images}; wanted 0 or more")
 
 
 class Tracker:
@@ -36,10 +47,11 @@ class Tracker:
 
     def __init__(self, config: WandbConfig, run_path: Path, run_config: dict[str, Any], run_id: str) -> None:
         self.id = run_id
+        self.config = config
         self.run: Any = None
         if config.mode == "off":
             return
-        self.id = run_id or secrets.token_hex(4)
+        self.id = run_id or os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)  # an agent of a sweep names it
         self.run = start_run(config, run_path, run_config, self.id)
         # The clock is images. W&B's own step would drop what a resumed run logs again.
         self.run.define_metric("*", step_metric="images")
@@ -53,6 +65,31 @@ class Tracker:
             import wandb
 
             self.run.log({"images": images, name: wandb.Image(picture)})
+
+    def log_histograms(self, images: int, net: nn.Module) -> None:
+        if self.run is not None:
+            import wandb
+
+            found = {name: wandb.Histogram(np_histogram=pair) for name, pair in histograms(net).items()}
+            self.run.log({"images": images, **found})
+
+    def alert(self, title: str, text: str) -> None:
+        """Tell those who have asked W&B for alerts that the run needs them."""
+        if self.run is not None:
+            self.run.alert(title, text, level="ERROR")
+
+    def uses(self, shards_folder: Path, samples_sha256: str) -> None:
+        """Note what the run is trained on; offline, where W&B refuses an input, as something it has met."""
+        if self.run is not None and self.config.artifacts != "off":
+            artifact = data_artifact(shards_folder, samples_sha256, self.config.artifacts == "full")
+            (self.run.log_artifact if self.run.offline else self.run.use_artifact)(artifact)
+
+    def keep_best(self, checkpoints: Path) -> None:
+        """Note the best checkpoint as what the run has made."""
+        if self.run is not None and self.config.artifacts != "off":
+            artifact = best_artifact(checkpoints, self.id, self.config.artifacts == "full")
+            if artifact is not None:
+                self.run.log_artifact(artifact, aliases=["best"])
 
     def finish(self, exit_code: int = 0) -> None:
         if self.run is not None:

@@ -8,21 +8,23 @@ from typing import Any
 
 import torch
 
-from launch.checkpoint import load_latest, save_best, save_checkpoint
+from launch.checkpoint import load_latest
 from launch.config import RunConfig, parse_config, refuse_change, to_dict
 from launch.denoiser import first_weights, load_weights
 from launch.memory import memory_told
 from launch.objective import choose_loss, loss_now
+from launch.pulse import STEP, Pulse
 from launch.render_training import open_renders
 from launch.report import Report, talk
 from launch.run_dir import RunDir, plain
+from launch.saver import Saver
 from launch.schedule import Interval, learning_rate
 from launch.state import TrainState
 from launch.stopping import StopRequest
 from launch.tracking import Tracker
 from launch.validation import fit_channels, open_validation, validate
 from launch.world import World, run_in_world
-from pipeline.errors import BadInput, run_verb
+from pipeline.errors import EXIT_BAD_INPUT, BadInput, run_verb
 from pipeline.loader import BatchShare, load_pairs
 from pipeline.open_pairs import open_pairs
 from pipeline.pairs import PairDataset
@@ -46,35 +48,45 @@ def train(config: RunConfig, world: World) -> None:
         run.claim()
     tracker_id = resume(run, config, shards, state)
     tracker = open_run(run, config, shards, state, tracker_id) if world.first else None
+    saver = Saver(run, config.train) if world.first else None
     every = config.train.log_every_images
     report = Report(world, run, tracker, start=state.images, total=config.train.images, every=every)
 
     stop = StopRequest(world)
     saving = Interval(config.train.checkpoint_every_minutes)
     pairs = load_pairs(dataset, share, config.loader, start=state.images, device=world.device)
+    pulse = Pulse(world.rank, world.size)
+    pulse.start()
     while state.images < config.train.images:
+        pulse.at("waiting for data", state.images)
         batch, waited_s = next(pairs)
+        pulse.at(STEP, state.images)
         lr = learning_rate(config.optim, state.images, config.train.images)
         with memory_told(config, world):
             loss = state.step(batch, lr, loss_now(config, loss_name, state.images))
         done, stopped = state.images >= config.train.images, stop.agreed()
         saves = done or stopped or saving.over() or due(state, config.train.checkpoint_every_images)
         if saves or report.due(state.images):
-            state.refuse_non_finite()
+            check_finite(state, tracker)
         report.step(state.images, loss=loss, lr=lr, data_wait_s=waited_s)
+        if tracker and due(state, config.wandb.histograms_every_images):
+            tracker.log_histograms(state.images, state.net)
 
         if validation and (done or due(state, config.train.validate_every_images)):
-            error = validate(state, validation, config, report)
-            if world.first and error is not None:
-                save_best(run, document(state, config, shards, tracker), error)
-        if world.first and saves:
-            save_checkpoint(run, document(state, config, shards, tracker), config.train.keep_checkpoints)
+            said = validate(state, validation, config, report)
+            if saver:
+                saver.save_best(document(state, config, shards, tracker), said)
+        if saver and saves:
+            pulse.at("saving", state.images)
+            saver.save(document(state, config, shards, tracker))
             saving.restart()
         if stopped and not done:
             log.info("%s: stopped at %d images; run the same command again to go on", stopped, state.images)
             break
     report.close()
-    if tracker:
+    if saver and tracker:
+        saver.close()
+        tracker.keep_best(run.checkpoints)
         tracker.finish()
         run.release()
         log.info("done: %d images; %s", state.images, run.path)
@@ -88,8 +100,19 @@ def open_shots(config: RunConfig) -> tuple[PairDataset | ShotPairs, str]:
 
 
 def due(state: TrainState, every: int) -> bool:
-    """Whether the last step crossed a multiple of `every` images."""
-    return state.images // every > (state.images - state.config.batch) // every
+    """Whether the last step crossed a multiple of `every` images; never, for 0."""
+    return every > 0 and state.images // every > (state.images - state.config.batch) // every
+
+
+def check_finite(state: TrainState, tracker: Tracker | None) -> None:
+    """Raise BadInput where a step was left out as not finite, with an alert on the way out."""
+    try:
+        state.refuse_non_finite()
+    except BadInput as error:
+        if tracker:
+            tracker.alert("training diverged", str(error))
+            tracker.finish(exit_code=EXIT_BAD_INPUT)
+        raise
 
 
 def resume(run: RunDir, config: RunConfig, shards: ShardSet | RealisationSet, state: TrainState) -> str:
@@ -144,7 +167,9 @@ def open_run(
         *(parameters, len(shards), shards.folder, state.images, config.train.images, config.train.batch),
         *(state.world.size, state.world.device, "bfloat16" if state.autocast._enabled else "float32"),
     )
-    return Tracker(config.wandb, run.path, to_dict(config), tracker_id)
+    tracker = Tracker(config.wandb, run.path, to_dict(config), tracker_id)
+    tracker.uses(shards.folder, shards.index.samples_sha256)
+    return tracker
 
 
 def document(

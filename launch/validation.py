@@ -51,30 +51,26 @@ def open_validation(config: RunConfig) -> Gallery | Scenes | RenderValidation | 
 
 def validate(
     state: TrainState, on: Gallery | Scenes | RenderValidation, config: RunConfig, report: Report
-) -> float | None:
-    """Measure the averaged network; every rank does its share.
-
-    Returns the error by which checkpoints are compared: the unbiased one of real shots, where it may be had.
-    """
+) -> dict[str, float]:
+    """Measure the averaged network; every rank does its share. Returns the numbers, which are the same on all."""
 
     def denoise(noisy: Tensor) -> Tensor:
         with torch.no_grad(), state.autocast:
             return denoise_tiled(state.ema_net, noisy.to(state.world.device), state.ema_net.reach).float().cpu()
 
-    error = None
     if isinstance(on, RenderValidation):
-        error = on(state, report)
+        said = on(state, report)
     elif isinstance(on, Scenes):
-        error = validate_scenes(denoise, state, on, report)
+        said = validate_scenes(denoise, state, on, report)
     else:
-        validate_pictures(denoise, state, on, config, report)
+        said = validate_pictures(denoise, state, on, config, report)
     report.pause()
-    return error
+    return said
 
 
 def validate_pictures(
     denoise: Callable[[Tensor], Tensor], state: TrainState, gallery: Gallery, config: RunConfig, report: Report
-) -> None:
+) -> dict[str, float]:
     corruption = config.corruption.at_test_strength()
     scores = mean_of(evaluate(denoise, gallery, corruption, state.world))
     report.metrics(state.images, {f"val/{name}": value for name, value in scores.items()})
@@ -85,11 +81,12 @@ def validate_pictures(
             "%9d images  validation: noisy %.2f dB, denoised %.2f dB, SSIM %.4f",
             *(state.images, scores["psnr_noisy_srgb_db"], scores["psnr_srgb8_db"], scores["ssim_srgb8"]),
         )
+    return scores
 
 
 def validate_scenes(
     denoise: Callable[[Tensor], Tensor], state: TrainState, scenes: Scenes, report: Report
-) -> float | None:
+) -> dict[str, float]:
     said = summary(scene_errors(denoise, scenes, state.world), scenes.dependent)
     report.metrics(state.images, {f"val/{name}": value for name, value in said.items()})
     if state.world.first:
@@ -100,4 +97,4 @@ def validate_scenes(
         log.info("%9d images  validation: %s", state.images, text)
         if scenes.dependent:
             log.warning("%s", refusal(scenes.dependent))
-    return said.get("unbiased_mse")
+    return said

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,12 +12,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from launch.pulse import told_stuck
 from pipeline.errors import EXIT_BAD_INPUT, BadInput
 from pipeline.memory import keep_freed_memory
 
 T = TypeVar("T")
 
-TIMEOUT = timedelta(minutes=10)  # of a collective: longer than any validation or checkpoint, and finite
+TIMEOUT_S = 600.0  # of a collective: longer than any validation or checkpoint, and finite; N2N_TIMEOUT_S says otherwise
+STORE_WAIT_S = 10.0
 FAILURE = "n2n/failure"  # key in the ranks' store: who failed first, and why
 
 
@@ -66,8 +69,10 @@ def run_in_world(run: Callable[[World], None]) -> None:
         if world.size == 1:
             raise
         stop_all_ranks(world, error)
-    except RuntimeError:
+    except RuntimeError as error:
         # A collective whose peer has gone ends so. If the peer said why, its message is the one to read.
+        if world.size > 1 and "timed out" in str(error).lower():
+            stop_all_ranks(world, waited_in_vain(world))
         if world.size > 1 and failure_is_told():
             leave_at_once()
         raise
@@ -93,17 +98,41 @@ def join_world() -> World:
         keep_freed_memory()
     if size > 1:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=TIMEOUT)
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s()))
     return World(rank, size, device)
 
 
 def stop_all_ranks(world: World, error: BadInput) -> None:
     """Leave a message in the store, print it if it is the first, and end this process; torchrun ends the others."""
     message = f"rank {world.rank} of {world.size}: {error}"
-    store = dist.distributed_c10d._get_default_store()
-    if store.compare_set(FAILURE, "", message).decode() == message:
+    if is_first_to_tell(message):
         sys.stderr.write(f"error: {message}\n")
     leave_at_once()
+
+
+def is_first_to_tell(message: str) -> bool:
+    """Whether no other rank has told a failure before; true where the store has stopped answering."""
+    answer: list[bytes] = []
+    store = dist.distributed_c10d._get_default_store()
+    asking = threading.Thread(target=lambda: answer.append(store.compare_set(FAILURE, "", message)), daemon=True)
+    asking.start()
+    asking.join(STORE_WAIT_S)
+    return not answer or answer[0].decode() == message
+
+
+def waited_in_vain(world: World) -> BadInput:
+    return BadInput(
+        "the ranks have lost each other",
+        where=told_stuck(world.size),
+        got=f"no answer for {timeout_s():.0f} s",
+        wanted="every rank at every step; N2N_TIMEOUT_S is how long is waited",
+        todo="look at that rank's machine, disk and data; then run the same command again to go on",
+    )
+
+
+def timeout_s() -> float:
+    """How long a rank waits for the others, in seconds."""
+    return float(os.environ.get("N2N_TIMEOUT_S", TIMEOUT_S))
 
 
 def failure_is_told() -> bool:

@@ -20,7 +20,7 @@ import threading
 import traceback
 from pathlib import Path
 
-PRELOADED = ("launch.train", "launch.evaluate", "launch.denoise", "launch.cli", "pipeline.inspect", "wandb")
+PRELOADED = ("launch.train", "launch.evaluate", "launch.denoise", "launch.cli", "pipeline.inspect")
 
 
 class VerbServer:

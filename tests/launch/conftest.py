@@ -80,14 +80,21 @@ def render_run(render_options: tuple[str, ...], tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture
-def wandb_history(child_environment: dict[str, str]) -> Callable[[Path], list[dict[str, Any]]]:
-    """The rows that a run's one offline W&B record holds, read with W&B's own inspector."""
+def wandb_entries(child_environment: dict[str, str]) -> Callable[[Path], list[dict[str, Any]]]:
+    """Everything that a run's one offline W&B record holds, read with W&B's own inspector."""
 
     def read(run: Path) -> list[dict[str, Any]]:
         (record,) = (run / "wandb").glob("offline-run-*/*.wandb")
         inspect = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(record)]
         said = subprocess.run(inspect, env=child_environment, capture_output=True, text=True, check=True).stdout
-        entries = [json.loads(line) for line in said.splitlines()]
-        return [entry["history"]["item"] for entry in entries if entry["type"] == "history"]
+        return [json.loads(line) for line in said.splitlines()]
 
     return read
+
+
+@pytest.fixture
+def wandb_history(
+    wandb_entries: Callable[[Path], list[dict[str, Any]]],
+) -> Callable[[Path], list[dict[str, Any]]]:
+    """The rows of numbers of such a record."""
+    return lambda run: [entry["history"]["item"] for entry in wandb_entries(run) if entry["type"] == "history"]

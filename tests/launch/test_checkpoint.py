@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from launch.checkpoint import list_checkpoints, load_checkpoint, load_latest, save_checkpoint
+from launch.checkpoint import list_checkpoints, load_checkpoint, load_latest, save_checkpoint, to_drop
 from launch.run_dir import RunDir
 from pipeline.errors import BadInput
 
@@ -68,3 +68,18 @@ def test_a_killed_save_leaves_the_old_ones(run: RunDir) -> None:
     document = load_latest(run)
     assert document is not None
     assert document["images"] == 10
+
+
+@pytest.mark.parametrize(
+    ("clocks", "keep", "every", "dropped"),
+    [
+        ([5, 10, 15], 2, 0, [5]),
+        ([5, 10, 15], 5, 0, []),
+        ([40, 80, 120, 160, 200, 240], 1, 100, [40, 80, 160]),
+        ([120, 200, 240, 280], 1, 100, [240]),
+    ],
+)
+def test_the_newest_and_one_in_so_many_images_are_kept(
+    clocks: list[int], keep: int, every: int, dropped: list[int]
+) -> None:
+    assert to_drop(clocks, keep, every) == dropped

@@ -8,6 +8,7 @@ from launch.config import flatten, parse_config, refuse_change, to_dict
 from pipeline.errors import BadInput
 
 RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+RECIPES = [recipe for recipe in RECIPES if recipe.stem != "sweep"]  # which is W&B's
 NEEDED = ["--run", "r", "--data.train", "d"]
 
 

@@ -3,6 +3,7 @@
 Slow, so behind `make test-faults`.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -178,3 +179,36 @@ def test_a_node_that_comes_later_takes_part(cluster: Make, undisturbed: dict[int
     one.start()
     assert one.finish() == pytest.approx(undisturbed, rel=1e-2)
     assert one.worlds() == [1, 2]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_frozen_rank_is_named(
+    tiny: tuple[str, ...], tmp_path: Path, child_environment: dict[str, str], rank: int
+) -> None:
+    """Stopped by SIGSTOP, as a machine that hangs; the other waits for N2N_TIMEOUT_S and says for whom."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    command += ["launch.train", f"run={tmp_path / 'run'}", *tiny, *OPTIONS, "--train.images=1000000"]
+    environment = child_environment | {"N2N_TIMEOUT_S": "8", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    with open(tmp_path / "log", "wb") as log:
+        agent = subprocess.Popen(command, env=environment, stderr=log, start_new_session=True)
+    try:
+        until = time.monotonic() + 150
+        while not list((tmp_path / "run" / "checkpoints").glob("*.pt")):
+            assert time.monotonic() < until, (tmp_path / "log").read_text()
+            time.sleep(0.05)
+        frozen = children(agent.pid)[rank]
+        os.kill(frozen, signal.SIGSTOP)
+        until = time.monotonic() + 60
+        while "lost each other" not in (tmp_path / "log").read_text():
+            assert time.monotonic() < until, (tmp_path / "log").read_text()
+            time.sleep(0.05)
+        time.sleep(1)
+        told = (tmp_path / "log").read_text()
+        assert (f"rank 1 (process {frozen}" if rank else "rank 0 does not answer") in told, told
+        assert f"rank {1 - rank} (" not in told
+    finally:
+        pids = [pid for one in children(agent.pid) for pid in (one, *children(one))]
+        for pid in (agent.pid, *pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        agent.wait()

@@ -1,5 +1,6 @@
 """Training with real processes: ranks, resumption, failure."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,9 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from pipeline.reader import ShardSet
+
+ROOT = Path(__file__).parents[2]
+TINIER = ("--pairs.crop=32", "--wandb.mode=offline", "--data.validation_pictures=2", "--loader.workers=0")
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
@@ -52,10 +57,11 @@ def test_a_checkpoint_is_tensors_and_numbers(trained: Path) -> None:
     document = final(trained)
     assert document["images"] == 24
     assert {"network", "ema", "optimizer", "config", "wandb_id"} <= document.keys()
-    assert sorted(path.name for path in (trained / "checkpoints").iterdir()) == [
-        "000000000016.pt",
-        "000000000024.pt",
-    ]
+    names = sorted(path.name for path in (trained / "checkpoints").iterdir())
+    assert names == ["000000000016.pt", "000000000024.pt", "best.pt"]
+    best = final(trained, "best.pt")
+    said = [line["val/psnr_srgb8_db"] for line in metrics(trained) if "val/psnr_srgb8_db" in line]
+    assert (best["val_metric"], -best["val_error"]) == ("psnr_srgb8_db", max(said))
 
 
 def test_noise_of_the_device_and_several_crops_train_alike_on_two_ranks(
@@ -75,7 +81,7 @@ def test_noise_of_the_device_and_several_crops_train_alike_on_two_ranks(
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.faults)])
 def test_ranks_change_results_by_rounding_alone(
     run_verb: Any, tiny: tuple[str, ...], trained: Path, tmp_path: Path, ranks: int
 ) -> None:
@@ -99,7 +105,7 @@ def test_ranks_change_results_by_rounding_alone(
     )
 
 
-@pytest.mark.parametrize("name", ["bernoulli", "mri"])
+@pytest.mark.parametrize("name", ["bernoulli", pytest.param("mri", marks=pytest.mark.faults)])
 def test_ranks_do_not_change_what_masks_and_frequencies_teach(
     run_verb: Any, tiny: tuple[str, ...], tmp_path: Path, name: str
 ) -> None:
@@ -205,13 +211,47 @@ def test_a_cut_checkpoint_gives_way_to_the_one_before(
     assert largest_difference(final(trained), final(run), "network") == 0
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_step(run_verb: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_before_the_step(
+    run_verb: Any, tiny: tuple[str, ...], tmp_path: Path, wandb_entries: Any
+) -> None:
+    """And W&B has an alert, the end of a failed run, and by its configuration only what artifacts are called."""
     run = tmp_path / "run"
-    done = run_verb("launch.train", "--run", run, *tiny, "--optim.lr=1e12", "--train.checkpoint_every_images=4")
+    options = ("--optim.lr=1e12", "--train.checkpoint_every_images=4", "--wandb.mode=offline")
+    done = run_verb("launch.train", "--run", run, *tiny, *options)
     assert done.returncode == 2
     assert "the loss is not finite" in done.stderr
     newest = sorted((run / "checkpoints").iterdir())[-1].name
     assert all(torch.isfinite(tensor).all() for tensor in final(run, newest)["network"].values())
+    entries = {entry["type"]: entry for entry in wandb_entries(run)}
+    assert entries["alert"]["alert"]["title"] == "training diverged"
+    assert "the step from image" in entries["alert"]["alert"]["text"]
+    assert entries["exit"]["exit"]["exit_code"] == 2
+    assert "contents" not in entries["artifact"]["artifact"]["manifest"], "metadata alone"
+
+
+def test_an_agent_of_a_sweep_runs_it(tiny: tuple[str, ...], tmp_path: Path, child_environment: dict[str, str]) -> None:
+    """The command of configs/sweep.yaml with its macros filled in by W&B's own code, run as its agent does."""
+    utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
+    sweep = yaml.safe_load((ROOT / "configs" / "sweep.yaml").read_text())
+    chosen = {"optim.lr": {"value": 5e-4}, "train.batch": {"value": 8}}
+    assert chosen.keys() == sweep["parameters"].keys()
+    arguments = utils.create_sweep_command_args({"args": chosen})["args"]
+    command = [utils.create_sweep_command(sweep["command"]), [*arguments, "--train.images=16", *TINIER]]
+    words = [word for word in command[0] if word != "${args}"] + command[1]
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    (tmp_path / "n2n").write_text(f'#!/bin/sh\nexec {sys.executable} -m launch.cli "$@"\n')
+    (tmp_path / "n2n").chmod(0o755)
+    data = {"DATA": tiny[0].split("=")[1], "VALIDATION": tiny[1].split("=")[1], "WANDB_RUN_ID": "abc123"}
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        words, cwd=tmp_path, env=child_environment | data | path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "sweep" / "abc123"
+    assert final(run, "000000000016.pt")["wandb_id"] == "abc123"
+    config = final(run, "000000000016.pt")["config"]
+    assert (config["optim"]["lr"], config["train"]["batch"]) == (5e-4, 8)
+    assert sweep["metric"]["name"] in metrics(run)[-1]
 
 
 def test_a_batch_that_ranks_do_not_divide_is_told_once(run_verb: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
@@ -247,17 +287,36 @@ def test_training_denoises(run_verb: Any, tiny: tuple[str, ...], tmp_path: Path)
 
 
 def test_offline_tracking_has_the_same_numbers(
-    run_verb: Any, tiny: tuple[str, ...], tmp_path: Path, wandb_history: Any
+    run_verb: Any, tiny: tuple[str, ...], tmp_path: Path, wandb_history: Any, wandb_entries: Any, shards: Path
 ) -> None:
     """A real offline W&B run, read back with W&B's own inspector; `online` goes there by itself without a key."""
     run = tmp_path / "run"
-    done = run_verb("launch.train", "--run", run, *tiny, "--wandb.mode=online")
+    options = ("--wandb.mode=online", "--wandb.histograms_every_images=12", "--wandb.artifacts=full")
+    done = run_verb("launch.train", "--run", run, *tiny, *options)
     assert done.returncode == 0, done.stderr
     assert "tracked offline" in done.stderr
     (record,) = (run / "wandb").glob("offline-run-*/*.wandb")
     losses = [row["train/loss"] for row in wandb_history(run) if "train/loss" in row]
     assert losses == [line["train/loss"] for line in metrics(run) if "train/loss" in line]
     assert final(run)["wandb_id"] == record.stem.removeprefix("run-")
+
+    counted = [row for row in wandb_history(run) if "weights/enc_conv0.weight.values" in row]
+    assert [row["images"] for row in counted] == [12, 24]
+    weights = final(run)["network"]["enc_conv0.weight"]
+    for row in counted:
+        assert sum(row["weights/enc_conv0.weight.values"]) == weights.numel()
+        assert sum(row["gradients/dec_conv1c.bias.values"]) == 3
+    assert counted[1]["weights/enc_conv0.weight.bins"][0] == pytest.approx(float(weights.min()))
+
+    kept = {entry["artifact"]["type"]: entry["artifact"] for entry in wandb_entries(run) if entry["type"] == "artifact"}
+    hashed = ShardSet(shards).index.samples_sha256
+    assert json.loads(kept["dataset"]["metadata"])["samples_sha256"] == hashed
+    assert [file["path"] for file in kept["dataset"]["manifest"]["contents"]] == ["index.json"]
+    best = json.loads(kept["model"]["metadata"])
+    assert best["data_sha256"] == hashed
+    assert best["sha256"] == hashlib.sha256((run / "checkpoints" / "best.pt").read_bytes()).hexdigest()
+    assert best["val_error"] == final(run, "best.pt")["val_error"]
+    assert [file["path"] for file in kept["model"]["manifest"]["contents"]] == ["best.pt"]
 
 
 @pytest.mark.gpu
