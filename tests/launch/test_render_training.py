@@ -163,7 +163,7 @@ def test_a_draw_is_shown_as_training_sees_it(render_run: Path, render_set: Path,
     assert done.returncode == 0, done.stderr
     assert "draw 3" in done.stdout
     frames = RealisationSet(render_set)
-    renders = RendersConfig(buffers=("albedo", "normal"))
+    renders = RendersConfig(transfer="log", buffers=("albedo", "normal"))
     pairs = RenderPairDataset(frames, Order(0, frames.samples_per_shard), PairsConfig(crop=32), renders, 0)
     source, target = pairs.batch([3])
     assert f"{target.min():+.3f} to {target.max():+.3f}" in done.stdout
