@@ -97,7 +97,7 @@ def refuse_siblings(dataset: AnyDataset, share: BatchShare, config: LoaderConfig
         raise BadInput("nothing is decoded here", where, got, "1, as nothing is saved", "loader.crops_per_image=1")
     if share.global_batch > config.crops.nearest:
         least = -(-share.global_batch // 64) * 128
-        wanted = f"at most {config.crops.nearest} draws between two crops of a picture"
+        wanted = f"at most {config.crops.nearest}, the least number of draws from one crop of a picture to the next"
         todo = f"set loader.crops_spread to {least}"
         raise BadInput(
             "a batch would hold several crops of a picture", "train.batch", str(share.global_batch), wanted, todo

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.descriptors import Descriptors
 from pipeline.errors import BadInput
 from pipeline.index import (
+    REMAKE,
     SAMPLES,
     Index,
     crc32,
@@ -37,8 +38,9 @@ class Stored:
 class ShardSet:
     """Random access to the pictures of a set.
 
-    Opening checks the index, the table of samples and the size of every shard; reading checks each picture's CRC-32,
-    so that no damaged byte passes into training unseen. Raises BadInput naming the shard and the sample.
+    Opening checks the index, the table of samples (a very large one by its size alone) and the size of every shard;
+    reading checks each picture's CRC-32 and its row of the table, so that no damaged byte passes into training unseen.
+    Raises BadInput naming the shard and the sample.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -70,6 +72,7 @@ class ShardSet:
     def read(self, sample: int) -> Stored:
         """The stored bytes of a sample, with the tar header before them, which holds its name."""
         row = self.table[sample]
+        self._refuse_row(sample, int(row["shard"]), int(row["offset"]), int(row["size"]))
         start, size = int(row["offset"]) - BLOCK, BLOCK + int(row["size"])
         path = self.shard_path(sample)
         try:
@@ -92,16 +95,22 @@ class ShardSet:
         if not decoded:
             stored = self.read(sample)
             return decode(stored.data, stored.where).pixels
+        self._refuse_row(sample, number, offset, size)
         shard = self._maps.get(number)
         end = offset + size
         if not self._checked[sample >> 3] & 1 << (sample & 7):
             block = shard[offset - BLOCK : end]
             if crc32(block) != checksum:
                 raise self._damaged(sample, bytes(block))
+            says = (
+                f"'{'|u1' if bits == 8 else '<u2'}', 'fortran_order': False, 'shape': ({channels}, {height}, {width})"
+            )
+            if says.encode() not in bytes(block[BLOCK : BLOCK + 256]):  # the header of the .npy
+                raise self._damaged_row(sample)
             self._checked[sample >> 3] |= 1 << (sample & 7)
         kind = EIGHT_BITS if bits == 8 else SIXTEEN_BITS
         count = channels * height * width
-        # The pixels are the end of the .npy; its header, which says the same as the row, need not be parsed.
+        # The pixels are the end of the .npy.
         return np.frombuffer(shard, kind, count, end - count * kind.itemsize).reshape(channels, height, width)
 
     def shard_path(self, sample: int) -> Path:
@@ -109,6 +118,15 @@ class ShardSet:
 
     def where(self, sample: int, block: bytes) -> str:
         return f"{self.shard_path(sample)}, sample {sample} ({_name(block)})"
+
+    def _refuse_row(self, sample: int, shard: int, offset: int, size: int) -> None:
+        """Raise BadInput where a row points out of the set."""
+        if shard >= len(self.index.shards) or not BLOCK <= offset <= self.index.shards[shard].bytes - size:
+            raise self._damaged_row(sample)
+
+    def _damaged_row(self, sample: int) -> BadInput:
+        where, got = f"{self.folder / SAMPLES}, sample {sample}", str(self.table[sample])
+        return BadInput("the sample table is damaged", where, got, "what the shards hold", REMAKE)
 
     def _damaged(self, sample: int, block: bytes) -> BadInput:
         row = self.table[sample]

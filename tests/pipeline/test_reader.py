@@ -207,3 +207,25 @@ def test_pixels_outlive_their_set(sets: dict[str, Path]) -> None:
     opened.close()
     del opened
     assert pixels.tobytes() == read_all(sets["pixels"])[0]
+
+
+@pytest.mark.parametrize("store", ["source", "pixels"])
+def test_a_table_too_large_to_be_hashed_at_every_start_is_checked_row_by_row(
+    sets: dict[str, Path], tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every byte of it in turn: reading gives the right pixels or a message, and no other exception."""
+    monkeypatch.setattr("pipeline.index.HASHED_WHOLE", 0)
+    folder = Path(shutil.copytree(sets[store], tmp_path / "set"))
+    table = folder / "samples.npy"
+    whole, clean = table.read_bytes(), read_all(folder)
+    outcomes: Counter[str] = Counter()
+    for position in range(0, len(whole)):
+        for bit in (1, 64):
+            damaged = bytearray(whole)
+            damaged[position] ^= bit
+            table.write_bytes(damaged)
+            outcomes[outcome(folder, clean)] += 1
+    assert outcomes.keys() == {"refused", "same"}
+    assert outcomes["refused"] > len(whole) / 2, "of originals, their sizes are not needed to read them"
+    table.write_bytes(whole[:-40])
+    assert outcome(folder, clean) == "refused"
