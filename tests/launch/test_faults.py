@@ -76,7 +76,7 @@ class Cluster:
         self.nodes.append(Node(self.folder / f"node{len(self.nodes)}.log", environment, self.options))
         return self.nodes[-1]
 
-    def wait(self, what: str, holds: Callable[[], bool], seconds: float = 150) -> None:
+    def wait(self, what: str, holds: Callable[[], bool], seconds: float = 400) -> None:
         until = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < until, f"{what} did not come:\n{self.says()}"
