@@ -141,7 +141,8 @@ def main(arguments: list[str] | None = None) -> None:
         return
     parser = argparse.ArgumentParser(
         prog="n2n bench",
-        description="Measure the loader and the training step; `n2n bench train --help` has training's own.",
+        description="Measure the loader and the training step; `n2n bench train` measures training in depth.",
+        epilog=bench_train.make_parser().format_usage(),
     )
     parser.add_argument("what", nargs="*", help=f"of {', '.join(KINDS)} (default: all), or train")
     parser.add_argument("--data", type=Path, help="a shard set (default: generated pictures)")

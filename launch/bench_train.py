@@ -204,7 +204,7 @@ def measure(options: argparse.Namespace, crop: int, world: World) -> dict[str, A
     return {"crop": crop, "batch": options.batch, "images_per_s": rates, "best": best, "ranks": ranks, **share}
 
 
-def main(arguments: list[str] | None = None) -> None:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="n2n bench train", description="Measure training beside a plain loop.")
     parser.add_argument("--crop", type=int, nargs="+", default=[64, 128], help="sides of the views (default: 64 128)")
     parser.add_argument("--batch", type=int, default=16, help="pairs a step over all ranks (default: 16)")
@@ -214,7 +214,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, help="a shard set to wait for (default: generated pictures)")
     parser.add_argument("--json", type=Path, help="write the numbers to this file too")
     parser.add_argument("--rank-of", choices=PRECISIONS, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = make_parser().parse_args(arguments)
     if options.rank_of:
         run_in_world(partial(rank_part, options))
         return

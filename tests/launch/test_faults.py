@@ -76,7 +76,7 @@ class Cluster:
         self.nodes.append(Node(self.folder / f"node{len(self.nodes)}.log", environment, self.options))
         return self.nodes[-1]
 
-    def wait(self, what: str, holds: Callable[[], bool], seconds: float = 150) -> None:
+    def wait(self, what: str, holds: Callable[[], bool], seconds: float = 400) -> None:
         until = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < until, f"{what} did not come:\n{self.says()}"
@@ -198,7 +198,7 @@ def test_a_frozen_rank_is_named(
             time.sleep(0.05)
         frozen = children(agent.pid)[rank]
         os.kill(frozen, signal.SIGSTOP)
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while "lost each other" not in (tmp_path / "log").read_text():
             assert time.monotonic() < until, (tmp_path / "log").read_text()
             time.sleep(0.05)
