@@ -40,7 +40,7 @@ def test_trained_on_two_ranks_and_used(name: str, run_verb: Any, tiny: tuple[str
     assert "network.name" in resumed.stderr
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["red30", "nafnet_small"])  # the U-Net in test_export.py; nafnet is a larger small
 def test_exported_for_any_size(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
