@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any
 
 import pytest
 import torch
+
+from launch.stopping import SIGNALS, StopRequest
+from launch.world import World
 
 LONG = ("--train.images=100000", "--train.log_every_images=400")
 
@@ -25,7 +29,7 @@ def training(tiny: tuple[str, ...], folder: Path, environment: dict[str, str], r
         command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as child:
         try:
-            while not list((folder / "run" / "checkpoints").glob("*.pt")):
+            while not list((folder / "run" / "checkpoints").glob("[0-9]*.pt")):
                 assert child.poll() is None, child.communicate()[1]
                 time.sleep(0.02)
             yield child
@@ -35,7 +39,7 @@ def training(tiny: tuple[str, ...], folder: Path, environment: dict[str, str], r
 
 
 def newest(run: Path) -> dict[str, Any]:
-    path = sorted((run / "checkpoints").glob("*.pt"))[-1]
+    path = sorted((run / "checkpoints").glob("[0-9]*.pt"))[-1]
     document: dict[str, Any] = torch.load(path, weights_only=True)
     return document
 
@@ -87,3 +91,20 @@ def test_a_run_belongs_to_one_process(
         os.killpg(child.pid, signal.SIGKILL)
     third = run_verb("launch.train", f"run={tmp_path / 'run'}", *tiny, "--train.images=4")
     assert third.returncode == 0, "a killed process holds nothing"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_is_not_lost_while_something_is_taken_apart() -> None:
+    """Python only prints what is raised in a weak reference's callback; the next step raises it again."""
+    handlers = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGINT)}
+    try:
+        stop = StopRequest(World(0, 1, torch.device("cpu")))
+        assert not stop.agreed()
+        batch = torch.zeros(1).numpy()[:]
+        weakref.finalize(batch, signal.raise_signal, signal.SIGINT)
+        del batch
+        with pytest.raises(KeyboardInterrupt):
+            stop.agreed()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
