@@ -15,7 +15,6 @@ BLOCK = 512  # a member is one header block and its bytes, padded to blocks
 RECORD = 20 * BLOCK  # archives end on a multiple of it, as tar writes them
 FLUSH = 1 << 22  # bytes gathered before they are hashed and written: large enough to run beside the reading
 BEHIND = 3  # such gatherings that may wait for the hash or the disk
-SYNC = 1 << 25  # bytes after which the disk is made to begin: at the end of a shard all would wait for it
 
 # ustar (POSIX.1-1988): name, mode, owner and group, size, time, checksum, type, magic; no time and no owner, so
 # that equal members are equal bytes.
@@ -48,7 +47,6 @@ class TarWriter:
         self._sha256 = hashlib.sha256()
         self._parts: list[bytes] = []
         self._gathered = 0
-        self._synced = 0
         # One thread each, so that both keep the order without waiting for one another.
         self._hashing, self._writing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         self._running: deque[Future[None]] = deque()
@@ -70,14 +68,8 @@ class TarWriter:
     def _flush(self) -> None:
         data, self._parts, self._gathered = b"".join(self._parts), [], 0
         self._running.append(self._hashing.submit(self._sha256.update, data))
-        self._running.append(self._writing.submit(self._write, data, self.size))
+        self._running.append(self._writing.submit(write_all, self._file.fileno(), data))
         self._wait(2 * BEHIND)
-
-    def _write(self, data: bytes, size: int) -> None:
-        write_all(self._file.fileno(), data)
-        if size - self._synced >= SYNC:
-            os.fdatasync(self._file.fileno())
-            self._synced = size
 
     def _wait(self, running: int) -> None:
         """Until at most so many are under way. Raises what writing raised, such as OSError on a full disk."""
