@@ -2,6 +2,7 @@
 
 import http
 import logging
+import os
 from functools import cache, lru_cache
 from typing import Any
 
@@ -11,9 +12,17 @@ from pipeline.remote_errors import ask
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "https": "aiohttp", "http": "aiohttp"}
 
 
-@cache
 def store(protocol: str) -> Any:
-    """The file system of a kind of address, in this process. Raises BadInput where its package is not installed."""
+    """The file system of a kind of address, in this process. Raises BadInput where its package is not installed.
+
+    A forked process opens its own, as fsspec's thread does not come along. It keeps the other's and does not close
+    it: sockets and the selector under them are still those of the process before.
+    """
+    return store_of(os.getpid(), protocol)
+
+
+@cache
+def store_of(process: int, protocol: str) -> Any:
     try:
         import fsspec
 

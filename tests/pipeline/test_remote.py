@@ -21,7 +21,7 @@ from pipeline import inspect
 from pipeline.errors import BadInput
 from pipeline.remote import Remote
 from pipeline.remote_errors import Denied, TryAgain, passes
-from pipeline.remote_store import store
+from pipeline.remote_store import store_of
 from pipeline.shard import ShardConfig, main, shard
 from pipeline.sharding.plan import PlanConfig
 from pipeline.sources.listing import list_sources
@@ -109,7 +109,7 @@ def port() -> Iterator[int]:
         except OSError:
             time.sleep(0.05)
     yield number
-    store.cache_clear()
+    store_of.cache_clear()
     server.kill()
     server.wait()
 

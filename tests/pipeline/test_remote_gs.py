@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.index import load_index
 from pipeline.remote import Remote
-from pipeline.remote_store import store
+from pipeline.remote_store import store_of
 from tests.conftest import environment, folder_bytes
 
 pytest.importorskip("gcsfs")
@@ -36,7 +36,7 @@ def settings() -> Iterator[dict[str, str]]:
         url = f"http://127.0.0.1:{port}"
         yield {**environment(), "STORAGE_EMULATOR_HOST": url, "FSSPEC_GS_TOKEN": "anon", "no_proxy": "127.0.0.1"}
         server.kill()
-    store.cache_clear()
+    store_of.cache_clear()
 
 
 def n2n_shard(settings: dict[str, str], *arguments: object) -> None:

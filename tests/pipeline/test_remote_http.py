@@ -1,5 +1,6 @@
 """Sources on a web server: ranges, listings, and everything that servers and networks get wrong."""
 
+import multiprocessing
 import shutil
 import socket
 import subprocess
@@ -174,6 +175,30 @@ def test_folders_in_a_ring_come_to_an_end(site: Site, tmp_path: Path) -> None:
     (ring / "again").symlink_to(ring)
     with pytest.raises(BadInput, match=r"(?s)folders without end|no pictures"):
         make(tmp_path / "x", f"{site.url}/ring")
+
+
+def test_a_forked_process_reads_on_beside_the_first(site: Site) -> None:
+    """As workers of the loader are made; each opens the store for itself, and closes nothing of the other's."""
+    picture = Remote(f"{site.url}/in/class1/picture1.jpg")
+    expected = (site.folder / "in/class1/picture1.jpg").read_bytes()
+    assert picture.read_bytes() == expected
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    children = [context.Process(target=lambda: theirs.send_bytes(picture.read_bytes())) for _ in range(2)]
+    try:
+        for child in children:
+            child.start()
+            assert ours.poll(30), "a forked process had no answer"
+            assert ours.recv_bytes() == expected
+            assert picture.read_bytes() == expected
+            child.join(30)
+            assert child.exitcode == 0
+            assert picture.read_bytes() == expected
+    finally:
+        for child in children:
+            if child.pid is not None:
+                child.kill()
+                child.join()
 
 
 def test_addresses() -> None:
