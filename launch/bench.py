@@ -18,12 +18,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from launch import bench_train
 from launch.bench_loader import STAGES, Rate, measure, stage_seconds, told
+from launch.bench_set import generate
 from launch.scoreboard import aligned
 from launch.state import TrainConfig, TrainState
 from launch.world import World, join_world
 from model.network import NetworkConfig
 from model.zoo import NETWORKS, make_network
-from pipeline import dead_leaves
 from pipeline.corruption import CorruptionConfig
 from pipeline.corruptions.glyphs import CHARACTERS, FONT
 from pipeline.corruptions.text import text
@@ -32,8 +32,6 @@ from pipeline.loader import LoaderConfig
 from pipeline.order import Order
 from pipeline.pairs import Pair, PairDataset, PairsConfig
 from pipeline.reader import ShardSet
-from pipeline.shard import ShardConfig, shard
-from pipeline.sources.listing import list_sources
 
 BATCH = 16
 SECONDS = 3.0  # of each measurement
@@ -171,12 +169,6 @@ def main(arguments: list[str] | None = None) -> None:
             report(f"text over {side} x {side}, pictures", partial(text_rates, side))
         if "step" in wanted:
             report("training step, images", lambda: step_rates(world, options.crop))
-
-
-def generate(folder: Path) -> Path:
-    dead_leaves.main(["--out", str(folder / "pictures"), "--count", "48"])
-    shard(list_sources([folder / "pictures"]), folder / "shards", ShardConfig(max_bad=0))
-    return folder / "shards"
 
 
 if __name__ == "__main__":

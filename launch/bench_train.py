@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from launch.bench_set import generate
 from launch.config import DataConfig, RunConfig
 from launch.state import TrainConfig, TrainState
 from launch.world import World, join_world, run_in_world
@@ -109,8 +110,6 @@ def product_flops(precision: str, options: argparse.Namespace, world: World) -> 
 
 def data_wait(options: argparse.Namespace, crop: int, precision: str, world: World) -> float:
     """Share of the time that training waits for its loader."""
-    from launch.bench import generate  # which imports this file
-
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
         data = options.data or generate(Path(folder))
         shards = ShardSet(data)

@@ -11,7 +11,7 @@ from pipeline.errors import BadInput
 from pipeline.exr.buffers import COLOR, Patterns
 from pipeline.exr.pixels import HALF_MAX
 from pipeline.radiance import auto_exposure, fill_non_finite
-from pipeline.sharding.scene_writer import REFERENCE, Realisations
+from pipeline.sharding.realisations import REFERENCE, Realisations
 from pipeline.sources.render_reader import Buffers, read_render
 from pipeline.sources.renders import RenderFrame
 

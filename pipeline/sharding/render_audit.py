@@ -14,7 +14,7 @@ from pipeline.audit import AuditConfig, audit_scene, keep_good
 from pipeline.errors import BadInput
 from pipeline.exr.buffers import COLOR
 from pipeline.radiance import reinhard
-from pipeline.sharding.scene_writer import Realisations
+from pipeline.sharding.realisations import Realisations
 
 BY_REALISATION = ("names", "spp", "seeds", "filled_pixels")  # what KEY.json lists for each
 

@@ -14,9 +14,10 @@ from pipeline.remote import Place
 from pipeline.sharding.assemble import Kind, MakeConfig, make_set
 from pipeline.sharding.frames import load_frame
 from pipeline.sharding.plan import PlanConfig
+from pipeline.sharding.realisations import Realisations
 from pipeline.sharding.render_audit import independent
 from pipeline.sharding.scene_plan import plan_scenes
-from pipeline.sharding.scene_writer import Realisations, gather_scenes, write_scenes
+from pipeline.sharding.scene_writer import gather_scenes, write_scenes
 from pipeline.sharding.split import REST, Split
 from pipeline.sources.renders import RenderFrame, list_renders
 

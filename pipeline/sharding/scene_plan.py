@@ -5,16 +5,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.index import LeftOut
 from pipeline.sharding.plan import PlanConfig, lay_out
-
-if TYPE_CHECKING:
-    from pipeline.sharding.scene_writer import Realisations
+from pipeline.sharding.realisations import Realisations
 
 
 class Scene(Protocol):
@@ -34,7 +32,7 @@ class Scene(Protocol):
 
 
 S = TypeVar("S", bound=Scene)
-Load = Callable[[S], "list[Realisations] | LeftOut"]
+Load = Callable[[S], list[Realisations] | LeftOut]
 """A scene's samples (several where it is cut into tiles), or why it has none. A function of a module or a partial
 of one, as it travels to other processes."""
 

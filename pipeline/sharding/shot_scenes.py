@@ -8,7 +8,7 @@ from pipeline.audit import AuditConfig, audit_scene, keep_good
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut
 from pipeline.picture import Pixels
-from pipeline.sharding.scene_writer import Realisations
+from pipeline.sharding.realisations import Realisations
 from pipeline.sources.shot_pixels import read_shots
 from pipeline.sources.shots import ShotFile, ShotScene
 

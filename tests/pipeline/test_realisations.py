@@ -16,8 +16,9 @@ from pipeline.reader import ShardSet
 from pipeline.realisations import RealisationSet
 from pipeline.sharding.assemble import Kind, MakeConfig, make_set
 from pipeline.sharding.plan import PlanConfig
+from pipeline.sharding.realisations import Realisations
 from pipeline.sharding.scene_plan import ScenePlan, plan_scenes
-from pipeline.sharding.scene_writer import Realisations, gather_scenes, write_scenes
+from pipeline.sharding.scene_writer import gather_scenes, write_scenes
 from pipeline.verify import verify
 from tests.conftest import folder_bytes
 

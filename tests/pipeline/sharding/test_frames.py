@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import BadInput
 from pipeline.exr.pixels import encode
 from pipeline.sharding.frames import load_frame
-from pipeline.sharding.scene_writer import Realisations
+from pipeline.sharding.realisations import Realisations
 from pipeline.sources.renders import list_renders
 
 SHAPE = (40, 56)

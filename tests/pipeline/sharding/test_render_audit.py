@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.audit import AuditConfig
 from pipeline.errors import BadInput
+from pipeline.sharding.realisations import Realisations
 from pipeline.sharding.render_audit import independent
-from pipeline.sharding.scene_writer import Realisations
 
 AUDIT = AuditConfig()
 
