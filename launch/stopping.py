@@ -23,7 +23,8 @@ class StopRequest:
         self._interrupted = False
         for number in SIGNALS:
             signal.signal(number, self._note)
-        signal.signal(signal.SIGINT, self._interrupt)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job is deaf to it
+            signal.signal(signal.SIGINT, self._interrupt)
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self.signal = number  # a handler may interrupt anything, so it does no more than this

@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,6 +26,9 @@ from pipeline.sources.shots import ScenesConfig, list_scenes
 from tests.forked_verbs import VerbServer
 
 ROOT = Path(__file__).parent.parent
+
+# A shell starts its background jobs deaf to Ctrl-C, and processes inherit that; those of tests shall hear it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
