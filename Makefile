@@ -21,7 +21,7 @@ IMAGES ?= demo/test
 TORCHRUN = OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node=$(PROCESSES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo shards train evaluate test test-faults test-slurm lint bench bench-shards clean
+.PHONY: help setup demo shards train evaluate results test test-faults test-slurm lint bench bench-shards clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -49,6 +49,8 @@ train: setup  ## train on shards: make train DATA=data/shards/imagenet RUN=runs/
 
 evaluate: setup  ## PSNR and SSIM on clean pictures: make evaluate RUN=runs/first IMAGES=/data/kodak
 	$(BIN)/n2n evaluate $(RUN) --images $(IMAGES) $(ARGS)
+
+include configs/results/results.mk
 
 test: setup  ## all tests, as many at a time as there are cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist worksteal $(ARGS)

@@ -18,6 +18,7 @@ VERBS = {
     "models": ("launch.models", "the weights that come with the project"),
     "export": ("launch.export", "a denoiser for other programs: ONNX, torch.export, safetensors"),
     "plot": ("launch.plot", "the curves of runs over each other, as a picture"),
+    "results": ("launch.results", "the table of what `make results` trained"),
     "bench": ("launch.bench", "how fast the loader and the training step are here"),
 }
 

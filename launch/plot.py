@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from launch.run_dir import existing_run
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput, run_verb
@@ -46,8 +48,22 @@ def curve(lines: list[dict[str, Any]], names: tuple[str, ...]) -> Curve:
     return [], []
 
 
-def draw(runs: dict[str, list[dict[str, Any]]], out: Path) -> None:
-    """Write a picture of four panels, a line a run. Raises BadInput without matplotlib or for an unknown format."""
+def seconds_of_training(lines: list[dict[str, Any]], images: list[int]) -> list[float]:
+    """How long the steps up to these clock readings took, without validations and the time between restarts.
+
+    Of intervals that a resumed run did again, the last one counts.
+    """
+    rates = dict(zip(*curve(lines, ("time/images_per_s",)), strict=True))
+    ends = sorted(rates)
+    seconds = np.cumsum([(end - start) / rates[end] for start, end in zip([0, *ends], ends, strict=False)])
+    return [float(value) for value in np.interp(images, [0, *ends], [0.0, *seconds])]
+
+
+def draw(runs: dict[str, list[dict[str, Any]]], out: Path, against: str = "images") -> None:
+    """Write a picture of four panels, a line a run, over images or seconds.
+
+    Raises BadInput without matplotlib or for an unknown format.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -59,9 +75,10 @@ def draw(runs: dict[str, list[dict[str, Any]]], out: Path) -> None:
     for (title, names, logarithmic), axes in zip(PANELS, figure.subplots(2, 2).flat, strict=True):
         for label, lines in runs.items():
             images, values = curve(lines, names)
-            axes.plot(images, values, label=label, marker="." if len(images) < 30 else None, linewidth=1.2)
+            clock = seconds_of_training(lines, images) if against == "seconds" else images
+            axes.plot(clock, values, label=label, marker="." if len(images) < 30 else None, linewidth=1.2)
         axes.set_title(title)
-        axes.set_xlabel("images")
+        axes.set_xlabel("images" if against == "images" else "seconds of training")
         axes.grid(alpha=0.3)
         if logarithmic and any(curve(lines, names)[0] for lines in runs.values()):
             axes.set_yscale("log")
@@ -84,9 +101,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="n2n plot", description="Draw the curves of runs over each other.")
     parser.add_argument("runs", nargs="+", type=Path, help="folders of runs")
     parser.add_argument("--out", type=Path, default=Path("curves.png"), help="PNG, SVG or PDF (default: curves.png)")
+    parser.add_argument(
+        "--against", choices=["images", "seconds"], default="images", help="what the axis counts (default: images)"
+    )
     options = parser.parse_args(arguments)
     named = zip(labels(options.runs), options.runs, strict=True)
-    draw({label: read_metrics(run) for label, run in named}, options.out)
+    draw({label: read_metrics(run) for label, run in named}, options.out, options.against)
     print(options.out)
 
 
