@@ -13,10 +13,11 @@ from tqdm import tqdm
 from launch.asked_files import asked_files
 from launch.denoise_frames import Summary, denoise_frames
 from launch.denoise_stills import Done, denoise_file
-from launch.denoiser import WHAT, Denoiser, Inference, trained_on
+from launch.denoiser import Denoiser, Inference
 from launch.frame_denoiser import FrameDenoiser
 from launch.journal import Journal
 from launch.shipped import PREFIX, WEIGHTS_HELP
+from launch.trained import WHAT, trained_on
 from launch.world import World, run_in_world
 from model.tiling import TILE
 from pipeline.errors import DISK_ERRORS, EXIT_BAD_INPUT, BadInput, disk_error, run_verb

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from launch.asked_noise import add_noise_options, asked_corruptions, noise_label
 from launch.baselines import BASELINES, baseline
-from launch.denoiser import EXPORTED, WHAT, Denoiser, trained_on
+from launch.denoiser import Denoiser
 from launch.evaluate_renders import evaluate_renders
 from launch.evaluate_renders import table as render_table
 from launch.evaluation_page import Shown, save_evaluation_page, shown, worst_and_best
@@ -21,6 +21,7 @@ from launch.scoreboard import save_csv, save_json, table
 from launch.scores import Denoise, Evaluation, Score, captioned, measure, share_out
 from launch.shipped import PREFIX, WEIGHTS_HELP, located
 from launch.shot_scores import evaluate_shots
+from launch.trained import EXPORTED, WHAT, trained_on
 from launch.world import World, run_in_world
 from pipeline.corruption import CorruptionConfig
 from pipeline.errors import BadInput, run_verb

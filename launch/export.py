@@ -12,12 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from launch.denoiser import WHAT, Denoiser
 from launch.model_card import Said, card
 from launch.portable import Portable, exported
 from launch.shipped import PREFIX, SHIPPED, WEIGHTS_HELP
 from launch.shipping import ship
-from launch.weights import weights_bytes
+from launch.trained import WHAT, Trained, of_bytes, read_trained
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput, run_verb
 
@@ -42,20 +41,22 @@ def main(arguments: list[str] | None = None) -> None:
     options = check(parser.parse_args(arguments))
     scores = read_scores(options.scores) if options.scores else []
     said = Said(scores, options.licence, options.trained_on)
-    denoiser = Denoiser.load(options.run, torch.device("cpu"))
-    denoiser.net.to(memory_format=torch.contiguous_format)
+    trained = read_trained(options.run)
     if options.ship:
-        print(ship(denoiser, options.ship, said, options.out or SHIPPED))
+        print(ship(trained, options.ship, said, options.out or SHIPPED))
         return
+    if trained.kind == "renders" and options.format != "safetensors":
+        got = f"--format {options.format}"
+        raise BadInput("a denoiser of renders", options.run, got, "--format safetensors", "it needs an exposure first")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    data, restored = FORMATS[options.format](denoiser)
-    parity = greatest_difference(denoiser, restored)
+    data, restored = FORMATS[options.format](trained)
+    parity = greatest_difference(trained, restored)
     if not parity < TOLERANCE:
         got = f"a difference of {parity:.1e} to PyTorch"
         raise BadInput("the exported network is not the same", options.out, got, f"less than {TOLERANCE:.0e}")
     with write_whole(options.out) as file:
         file.write(data)
-    about = card(denoiser, options.out.name, options.format, parity, said)
+    about = card(trained, options.out.name, options.format, parity, said)
     with write_whole(options.out.with_name(options.out.name + ".md")) as file:
         file.write(about.encode())
     print(f"{options.out}: {len(data):,} bytes; differs from PyTorch by {parity:.1e} at most, over {len(SIZES)} sizes")
@@ -73,7 +74,7 @@ def check(options: argparse.Namespace) -> argparse.Namespace:
     return options
 
 
-def to_onnx(denoiser: Denoiser) -> tuple[bytes, Run]:
+def to_onnx(trained: Trained) -> tuple[bytes, Run]:
     try:
         import onnx  # the exporter's own
         import onnxruntime
@@ -88,7 +89,7 @@ def to_onnx(denoiser: Denoiser) -> tuple[bytes, Run]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on the names of axes
         program = torch.onnx.export(
-            exported(portable_of(denoiser), denoiser.channels),
+            exported(portable_of(trained), trained.channels),
             dynamo=True,
             input_names=["noisy"],
             output_names=["denoised"],
@@ -101,38 +102,37 @@ def to_onnx(denoiser: Denoiser) -> tuple[bytes, Run]:
     return data, lambda noisy: torch.from_numpy(session.run(None, {"noisy": noisy.numpy()})[0])
 
 
-def to_torch(denoiser: Denoiser) -> tuple[bytes, Run]:
+def to_torch(trained: Trained) -> tuple[bytes, Run]:
     memory = io.BytesIO()
-    torch.export.save(exported(portable_of(denoiser), denoiser.channels), memory)
+    torch.export.save(exported(portable_of(trained), trained.channels), memory)
     data = memory.getvalue()
     return data, torch.export.load(io.BytesIO(data)).module()
 
 
-def to_safetensors(denoiser: Denoiser) -> tuple[bytes, Run]:
-    data = weights_bytes(denoiser)
-    restored = Denoiser.from_weights(data, "the weights just written", torch.device("cpu"))
-    return data, portable_of(restored)
+def to_safetensors(trained: Trained) -> tuple[bytes, Run]:
+    data = trained.to_bytes()
+    return data, portable_of(of_bytes(data, "the weights just written"))
 
 
-FORMATS: dict[str, Callable[[Denoiser], tuple[bytes, Run]]] = {
+FORMATS: dict[str, Callable[[Trained], tuple[bytes, Run]]] = {
     "onnx": to_onnx,
     "safetensors": to_safetensors,
     "torch": to_torch,
 }
 
 
-def portable_of(denoiser: Denoiser) -> Portable:
-    return Portable(denoiser.net).eval()
+def portable_of(trained: Trained) -> Portable:
+    return Portable(trained.net).eval()
 
 
 @torch.no_grad()
-def greatest_difference(denoiser: Denoiser, restored: Run) -> float:
-    """Between what was exported and the denoiser itself, over random pictures of several sizes."""
+def greatest_difference(trained: Trained, restored: Run) -> float:
+    """Between what was exported and the network itself, over random pictures of several sizes."""
     generator = torch.Generator().manual_seed(0)
     differences = []
     for batch, height, width in SIZES:
-        noisy = torch.rand(batch, denoiser.channels, height, width, generator=generator)
-        expected = torch.stack([denoiser(picture) for picture in noisy])
+        noisy = torch.rand(batch, trained.channels, height, width, generator=generator)
+        expected = torch.stack([trained.net.eval()(picture[None])[0] for picture in noisy])
         differences.append(float((restored(noisy) - expected).abs().max()))
     return max(differences)
 

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from launch.denoiser import kind_of, load_network
-from launch.shipped import located
+from launch.trained import Trained, read_trained
 from model.light import radiance_of
 from model.network import Network
 from model.tiling import denoise_tiled
@@ -27,14 +26,18 @@ class FrameDenoiser:
 
     @classmethod
     def load(cls, run_or_checkpoint: str | Path) -> "FrameDenoiser":
-        """The averaged weights of a run on renders. Raises BadInput where it was trained on something else."""
-        net, document = load_network(located(run_or_checkpoint))
-        if kind_of(document) != "renders":
+        """The averaged weights of a run on renders, or weights that come with the project."""
+        return cls.of(read_trained(run_or_checkpoint), run_or_checkpoint)
+
+    @classmethod
+    def of(cls, trained: Trained, where: object = "FrameDenoiser.of") -> "FrameDenoiser":
+        """Raises BadInput for a network that was trained on something else than renders."""
+        if trained.kind != "renders":
             wanted = "a run with data.kind renders"
-            raise BadInput("a denoiser of pictures", run_or_checkpoint, f"data.kind {kind_of(document)}", wanted)
+            raise BadInput("a denoiser of pictures", where, f"data.kind {trained.kind}", wanted)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        renders = renders_config(document["config"]["renders"])
-        return cls(net.eval().to(device).to(memory_format=torch.channels_last), renders, device)
+        net = trained.net.eval().to(device).to(memory_format=torch.channels_last)
+        return cls(net, renders_config(trained.training["renders"]), device)
 
     @torch.no_grad()
     def __call__(self, buffers: Mapping[str, NDArray[np.generic]], exposure: float, where: object = "") -> Planes:

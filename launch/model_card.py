@@ -2,13 +2,23 @@
 
 from typing import Any, NamedTuple
 
-from launch.denoiser import Denoiser
+from launch.trained import Trained
+
+# What `n2n evaluate` calls the noisy and the denoised, of pictures and of renders.
+DECIBELS = (("psnr_noisy_srgb_db", "psnr_srgb8_db"), ("psnr_noisy_tonemapped_db", "psnr_tonemapped_db"))
 
 INPUT = """\
 `noisy`, float32 (N, {channels}, H, W): pictures as encoded in the file (sRGB), 0 black and 1 white, not clipped.
 `denoised` is the same, not clipped either. Any N, H and W. Padding, centring and encoding are inside.
 To cut a large picture into tiles, give each {context} pixels of its surroundings and
 start at multiples of {multiple}."""
+
+
+INPUT_OF_FRAMES = """\
+OpenEXR frames: radiance{buffers}, as `n2n denoise` finds them; what comes out is linear radiance.
+The network itself takes (N, {channels}, H, W), float32, as `pipeline.radiance.network_input` makes them of exposed
+buffers (transfer `{transfer}`), and puts out a {output} of radiance.
+To cut a large frame into tiles, give each {context} pixels of its surroundings and start at multiples of {multiple}."""
 
 
 class Said(NamedTuple):
@@ -21,17 +31,14 @@ class Said(NamedTuple):
     """What they were trained on, in words."""
 
 
-def card(denoiser: Denoiser, name: str, kind: str, parity: float, said: Said) -> str:
+def card(trained: Trained, name: str, kind: str, parity: float, said: Said) -> str:
     """A page of Markdown; `parity` is the greatest difference to the network in PyTorch, in float32."""
-    parameters = sum(parameter.numel() for parameter in denoiser.net.parameters())
-    training = denoiser.training
+    parameters = sum(parameter.numel() for parameter in trained.net.parameters())
+    training = trained.training
     facts = [
         ("file", f"`{name}` ({kind})"),
-        ("network", f"{denoiser.net.title}; {parameters:,} parameters"),
-        (
-            "noise it was trained on",
-            " ".join(f"{k}={v}" for k, v in training.get("corruption", {}).items() if v is not None),
-        ),
+        ("network", f"{trained.net.title}; {parameters:,} parameters"),
+        ("noise it was trained on", noise_of(trained)),
         ("targets", str(training.get("pairs", {}).get("target", "not known"))),
         ("training samples consumed", f"{training['images']:,}" if "images" in training else "not known"),
         ("training pictures", said.pictures),
@@ -40,20 +47,49 @@ def card(denoiser: Denoiser, name: str, kind: str, parity: float, said: Said) ->
         ("licence of the weights", said.licence),
     ]
     parts = [f"# {name}", "| | |\n|---|---|\n" + "\n".join(f"| {key} | {value} |" for key, value in facts)]
-    parts += ["## Input and output", INPUT.format(channels=denoiser.channels, **denoiser.net.reach._asdict())]
+    parts += ["## Input and output", input_of(trained)]
     parts += ["## Results", results(said.scores)]
     return "\n\n".join(parts) + "\n"
+
+
+def noise_of(trained: Trained) -> str:
+    """The corruption and its strengths in training: `gaussian sigma_255=[0.0, 50.0]`."""
+    if trained.kind == "renders":
+        return "that of Monte Carlo renders"
+    strengths = trained.training.get("corruption", {})
+    given = [f"{option}={value}" for option, value in strengths.items() if option != "name" and value is not None]
+    return " ".join([trained.corruption, *given])
+
+
+def input_of(trained: Trained) -> str:
+    reach = trained.net.reach._asdict()
+    if trained.kind == "pictures":
+        return INPUT.format(channels=trained.channels, **reach)
+    renders = trained.training["renders"]
+    buffers = "".join(f", {buffer}" for buffer in renders["buffers"])
+    code = {"log": "logarithm", "linear": "linear value"}[renders["output"]]
+    return INPUT_OF_FRAMES.format(
+        channels=trained.channels, buffers=buffers, transfer=renders["transfer"], output=code, **reach
+    )
 
 
 def results(scores: list[dict[str, Any]]) -> str:
     if not scores:
         return "None were given."
     lines = ["| denoiser | noise | pictures | noisy dB | denoised dB | SSIM |", "|---|---|---|---|---|---|"]
-    for entry in scores:
-        mean = entry["mean"]
-        numbers = (f"{mean['psnr_noisy_srgb_db']:.2f}", f"{mean['psnr_srgb8_db']:.2f}", f"{mean['ssim_srgb8']:.4f}")
-        lines.append(f"| {entry['denoiser']} | {entry['noise']} | {pictures_of(entry)} | {' | '.join(numbers)} |")
+    for score in scores:
+        about = f"{score.get('denoiser', '')} | {score.get('noise', 'renders')} | {pictures_of(score)}"
+        noisy, denoised = decibels_of(score)
+        similar = score["mean"].get("ssim_srgb8")
+        lines.append(f"| {about} | {noisy:.2f} | {denoised:.2f} | {'-' if similar is None else f'{similar:.4f}'} |")
     return "\n".join(lines)
+
+
+def decibels_of(score: dict[str, Any]) -> tuple[float, float]:
+    """Noisy and denoised, of a score of pictures (encoded) or of renders (tone-mapped)."""
+    mean = score["mean"]
+    noisy, denoised = next(names for names in DECIBELS if names[0] in mean)
+    return mean[noisy], mean[denoised]
 
 
 def pictures_of(entry: dict[str, Any]) -> str:

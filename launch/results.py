@@ -8,13 +8,11 @@ from typing import Any
 
 import yaml
 
+from launch.model_card import decibels_of
 from launch.plot import read_metrics, seconds_of_training
 from launch.run_dir import existing_run
 from launch.scoreboard import save_text
 from pipeline.errors import BadInput, run_verb
-
-# Of pictures and of renders: decibels of the noisy input and of what was made of it.
-DECIBELS = (("psnr_noisy_srgb_db", "psnr_srgb8_db"), ("psnr_noisy_tonemapped_db", "psnr_tonemapped_db"))
 
 
 @dataclass(frozen=True)
@@ -38,10 +36,10 @@ class Result:
 
 def decibels(score: dict[str, Any] | None) -> str:
     """`20.17 -> 31.57`, or a dash."""
-    for noisy, denoised in DECIBELS:
-        if score and noisy in score["mean"]:
-            return f"{score['mean'][noisy]:.2f} -> **{score['mean'][denoised]:.2f}**"
-    return "-"
+    if not score:
+        return "-"
+    noisy, denoised = decibels_of(score)
+    return f"{noisy:.2f} -> **{denoised:.2f}**"
 
 
 def table(results: list[Result]) -> str:

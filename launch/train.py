@@ -10,7 +10,6 @@ import torch
 
 from launch.checkpoint import load_latest
 from launch.config import RunConfig, parse_config, refuse_change, to_dict
-from launch.denoiser import first_weights, load_weights
 from launch.memory import memory_told
 from launch.objective import choose_loss, loss_now
 from launch.pulse import STEP, Pulse
@@ -22,6 +21,7 @@ from launch.schedule import Interval, learning_rate
 from launch.state import TrainState
 from launch.stopping import StopRequest
 from launch.tracking import Tracker
+from launch.trained import load_weights, read_trained
 from launch.validation import fit_channels, open_validation, validate
 from launch.world import World, run_in_world
 from pipeline.errors import EXIT_BAD_INPUT, BadInput, run_verb
@@ -124,7 +124,7 @@ def resume(run: RunDir, config: RunConfig, shards: ShardSet | RealisationSet, st
     saved = state.world.from_first(load_latest(run) if state.world.first else None)
     if saved is None:
         if config.init:
-            weights = state.world.from_first(first_weights(config.init) if state.world.first else {})
+            weights = state.world.from_first(read_trained(config.init).net.state_dict() if state.world.first else {})
             for net in (state.net, state.ema_net):
                 load_weights(net, weights, config.init)
             log.info("beginning with the weights of %s", config.init)

@@ -1,6 +1,7 @@
 """Weights as a safetensors file: the tensors, and in its header what network they are of and what it was shown."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import safetensors.torch
@@ -12,19 +13,14 @@ from pipeline.errors import BadInput
 FORMAT = "n2n-weights-1"
 
 
-def weights_bytes(denoiser: Any, dtype: torch.dtype = torch.float32) -> bytes:
-    """A denoiser's network as the bytes of a file, with what is known of its training but for anybody's paths."""
-    training = denoiser.training
-    known = {name: training[name] for name in ("corruption", "images", "data_sha256") if name in training}
-    if "pairs" in training:
-        known["pairs"] = {"target": training["pairs"]["target"]}
-    about = {"network": denoiser.network, "corruption": denoiser.corruption, "training": known}
-    tensors = {name: tensor.cpu().to(dtype).contiguous() for name, tensor in denoiser.net.state_dict().items()}
+def weights_bytes(weights: Mapping[str, Tensor], about: dict[str, Any], dtype: torch.dtype = torch.float32) -> bytes:
+    """A network's weights as the bytes of a file, and what is known of it: at least `network` and `corruption`."""
+    tensors = {name: tensor.cpu().to(dtype).contiguous() for name, tensor in weights.items()}
     return bytes(safetensors.torch.save(tensors, {"format": FORMAT, "about": json.dumps(about)}))
 
 
 def read_weights(data: bytes, where: object) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors by name, and `network` and `corruption`. Raises BadInput for what weights_bytes did not write."""
+    """Tensors by name, and what is known of them. Raises BadInput for what weights_bytes did not write."""
     try:
         size = int.from_bytes(data[:8], "little")
         header = json.loads(data[8 : 8 + size])["__metadata__"]

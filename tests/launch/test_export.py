@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from launch import export
+from launch import denoise, export
 from launch.denoiser import Denoiser
 from launch.portable import Portable
+from launch.trained import Trained
 from model.unet import UNet
 from pipeline.errors import BadInput
+from tests.launch.conftest import save_render
 
 SIZES = [(1, 3, 40, 64), (2, 3, 97, 33), (1, 3, 1, 7)]
 
@@ -76,8 +78,8 @@ def test_safetensors_are_a_denoiser_again(trained: Path, tmp_path: Path) -> None
 
 def test_what_differs_is_refused(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("safetensors")
-    other = Denoiser(UNet(), torch.device("cpu"))
-    monkeypatch.setitem(export.FORMATS, "safetensors", lambda denoiser: (b"", export.portable_of(other)))
+    other = Trained(net=UNet())
+    monkeypatch.setitem(export.FORMATS, "safetensors", lambda trained: (b"", export.portable_of(other)))
     with pytest.raises(BadInput, match="not the same"):
         export.main([str(trained), "--format", "safetensors", "--out", str(tmp_path / "net.safetensors")])
     assert not list(tmp_path.iterdir())
@@ -88,3 +90,21 @@ def test_bad_scores_are_told(trained: Path, tmp_path: Path) -> None:
     arguments = ["--format", "safetensors", "--out", str(tmp_path / "x"), "--scores", str(tmp_path / "scores.json")]
     with pytest.raises(BadInput, match="scores that cannot be read"):
         export.main([str(trained), *arguments])
+
+
+def test_weights_of_renders_denoise_frames_as_their_run_does(render_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rooms.safetensors"
+    export.main([str(render_run), "--format", "safetensors", "--out", str(out)])
+    save_render(tmp_path / "in/shot.0001.exr", 1, 1)
+    for name, weights in (("run", render_run), ("weights", out)):
+        denoise.main([str(weights), str(tmp_path / "in/shot.0001.exr"), "--out", str(tmp_path / name)])
+    run, weights = (tmp_path / name / "shot.0001.exr" for name in ("run", "weights"))
+    assert run.read_bytes() == weights.read_bytes()
+    card = (tmp_path / "rooms.safetensors.md").read_text()
+    assert "radiance, albedo, normal" in card
+    assert str(render_run) not in card
+    with pytest.raises(BadInput, match="a denoiser of renders"):
+        Denoiser.load(out)
+    with pytest.raises(BadInput, match="a denoiser of renders"):
+        export.main([str(render_run), "--format", "onnx", "--out", str(tmp_path / "rooms.onnx")])
+    assert not (tmp_path / "rooms.onnx").exists()

@@ -30,7 +30,7 @@ def test_trained_on_two_ranks_and_used(name: str, run_verb: Any, tiny: tuple[str
     done = run_verb("launch.train", "run=run", *options, ranks=2)
     assert done.returncode == 0, done.stderr
     loaded = Denoiser.load(tmp_path / "run", CPU, Inference(tile=32, self_ensemble=True))
-    assert loaded.network["name"] == name
+    assert loaded.net.config.name == name
     noisy = torch.rand(3, 40, 50)
     export.main([str(tmp_path / "run"), "--format", "safetensors", "--out", str(tmp_path / "net.safetensors")])
     again = Denoiser.load(tmp_path / "net.safetensors", CPU, Inference(self_ensemble=True))

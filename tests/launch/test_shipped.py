@@ -15,6 +15,7 @@ from launch.checkpoint import load_checkpoint
 from launch.denoiser import Denoiser
 from launch.shipped import SHIPPED, located
 from launch.shipping import leaves_gain_db
+from launch.trained import read_trained
 from pipeline.dead_leaves import dead_leaves
 from pipeline.errors import BadInput
 
@@ -25,9 +26,9 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("name", NAMES)
 def test_they_gain_what_is_published(name: str) -> None:
     listed = shipped.shipped()[name]
-    denoiser = Denoiser.load(f"weights:{name}", CPU)
-    assert denoiser.corruption == listed.corruption
-    assert leaves_gain_db(denoiser) == pytest.approx(listed.leaves_gain_db, abs=0.02)
+    trained = read_trained(f"weights:{name}")
+    assert trained.corruption == listed.corruption
+    assert leaves_gain_db(trained) == pytest.approx(listed.leaves_gain_db, abs=0.02)
     assert listed.leaves_gain_db > 3
     assert listed.bytes < 5_000_000
     assert all(result["denoised_db"] > result["noisy_db"] for result in listed.results)
@@ -36,11 +37,11 @@ def test_they_gain_what_is_published(name: str) -> None:
 
 def test_weights_that_are_not_those_gain_something_else() -> None:
     """The twin: an eighth of the last layer's weights lost is seen."""
-    denoiser = Denoiser.load("gaussian", CPU)
-    last = denoiser.net.dec_conv1c.weight
+    trained = read_trained("gaussian")
+    last = trained.net.dec_conv1c.weight
     assert isinstance(last, torch.Tensor)
     last.data[:, :4] = 0
-    assert leaves_gain_db(denoiser) < shipped.shipped()["gaussian"].leaves_gain_db - 0.1
+    assert leaves_gain_db(trained) < shipped.shipped()["gaussian"].leaves_gain_db - 0.1
 
 
 def test_gaussian_is_there_and_every_file_is_listed() -> None:

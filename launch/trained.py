@@ -1,0 +1,124 @@
+"""A trained network and what is known of it, wherever it lies: a run's folder, a checkpoint, or a safetensors file."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from launch.checkpoint import load_checkpoint, load_latest
+from launch.run_dir import existing_run
+from launch.shipped import located
+from launch.weights import read_weights, weights_bytes
+from model.network import Network, NetworkConfig
+from model.zoo import make_network
+from pipeline.errors import BadInput
+
+EXPORTED = ".safetensors"
+WHAT = "folder of a run, a checkpoint, or weights:NAME of `n2n models`"
+# Of a run's configuration, what exported weights keep: nothing that names anybody's paths.
+KEPT = ("corruption", "renders", "images", "data_sha256")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The averaged weights of a training, on the CPU."""
+
+    net: Network
+    kind: str = "pictures"
+    """What it was trained on: pictures or renders."""
+    corruption: str = "gaussian"
+    """The noise; none of renders and real shots, which bring their own."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """What is known of how it was trained: a run's configuration, `images` and `data_sha256`."""
+
+    @property
+    def channels(self) -> int:
+        return self.net.config.in_channels
+
+    def to_bytes(self, dtype: torch.dtype = torch.float32) -> bytes:
+        """As a safetensors file, without anybody's paths."""
+        known = {name: self.training[name] for name in KEPT if name in self.training}
+        if "pairs" in self.training:
+            known["pairs"] = {"target": self.training["pairs"]["target"]}
+        about = {
+            "network": asdict(self.net.config),
+            "kind": self.kind,
+            "corruption": self.corruption,
+            "training": known,
+        }
+        return weights_bytes(self.net.state_dict(), about, dtype)
+
+
+def read_trained(name: str | Path) -> Trained:
+    """The averaged weights of a run's newest whole checkpoint, of the checkpoint named, or of a safetensors file.
+
+    Or `weights:NAME`, one of those that come with the project; NAME alone where nothing else is called so. Raises
+    BadInput where there is none, or where its weights are not those of its network.
+    """
+    path = located(name)
+    return of_bytes(read_file(path), path) if path.suffix == EXPORTED else of_document(read_document(path), path)
+
+
+def of_bytes(data: bytes, where: object) -> Trained:
+    """From the bytes of a file that `n2n export --format safetensors` wrote. Raises BadInput for any other."""
+    tensors, about = read_weights(data, where)
+    net = make_network(NetworkConfig(**about["network"]))
+    load_weights(net, tensors, where)
+    kind = about.get("kind", "pictures")  # which the first files do not say
+    return Trained(net=net, kind=kind, corruption=about["corruption"], training=about.get("training", {}))
+
+
+def of_document(document: dict[str, Any], where: object) -> Trained:
+    """From what a checkpoint holds."""
+    config = document["config"]
+    net = make_network(NetworkConfig(**config["network"]))
+    load_weights(net, document["ema"], where)
+    facts = {"images": document["images"], "data_sha256": document.get("data_sha256")}
+    kind = kind_of(document)
+    corruption = "none" if kind == "renders" else config["corruption"]["name"]
+    return Trained(net=net, kind=kind, corruption=corruption, training={**config, **facts})
+
+
+def trained_on(name: str | Path) -> str:
+    """Pictures or renders, without making the network."""
+    path = located(name)
+    if path.suffix == EXPORTED:
+        return str(read_weights(read_file(path), path)[1].get("kind", "pictures"))
+    return kind_of(read_document(path))
+
+
+def kind_of(document: dict[str, Any]) -> str:
+    """What a checkpoint's run was trained on; pictures, where it is older than the question."""
+    return str(document["config"]["data"].get("kind", "pictures"))
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    document = load_latest(existing_run(path)) if path.is_dir() else load_checkpoint(path)
+    if document is None:
+        raise BadInput("the run has no checkpoint yet", path, "none", "at least one", "train on, or name another")
+    return document
+
+
+def read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput("the weights cannot be read", path, error.strerror or str(error)) from error
+
+
+def load_weights(net: Network, weights: dict[str, Tensor], where: object) -> None:
+    """Load weights into a network. Raises BadInput naming the first parameter that does not fit."""
+    expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    for name in sorted(expected.keys() | got.keys()):
+        if expected.get(name) != got.get(name):
+            raise BadInput(
+                "a checkpoint of another network",
+                where=where,
+                got=f"{name} of shape {got.get(name, 'missing')}",
+                wanted=f"shape {expected.get(name, 'missing')}",
+                todo="use the network options that it was trained with",
+            )
+    net.load_state_dict(weights)
