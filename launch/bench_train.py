@@ -5,7 +5,6 @@ import contextlib
 import copy
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from launch.bench_set import generate
 from launch.config import DataConfig, RunConfig
+from launch.memory import peak_memory_gb
 from launch.state import TrainConfig, TrainState
 from launch.world import World, join_world, run_in_world
 from pipeline.corruption import CorruptionConfig
@@ -127,13 +127,6 @@ def data_wait(options: argparse.Namespace, crop: int, precision: str, world: Wor
         return waited_s / (time.perf_counter() - began)
 
 
-def memory_gb(world: World) -> float:
-    """The most that was held so far: on the device, or by this process."""
-    if world.device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-
-
 def scaling(options: argparse.Namespace, crop: int, precision: str) -> Iterator[dict[str, float]]:
     """The same global batch over 1, 2, 4 processes, which share out the cores or have a GPU each."""
     for processes in options.processes:
@@ -190,7 +183,8 @@ def measure(options: argparse.Namespace, crop: int, world: World) -> dict[str, A
     product = product_flops(best, options, world)
     print(f"  {best}: {flop / 1e9:.0f} GFLOP/s, {100 * flop / product:.0f} % of a matrix product's {product / 1e9:.0f}")
     wait = data_wait(options, crop, best, world)
-    print(f"  data wait {100 * wait:.1f} % with {LoaderConfig().workers} workers; memory {memory_gb(world):.2f} GB")
+    held = peak_memory_gb(world.device)
+    print(f"  data wait {100 * wait:.1f} % with {LoaderConfig().workers} workers; memory {held:.2f} GB")
     ranks = []
     for row in scaling(options, crop, best):
         ranks.append(row)
@@ -199,7 +193,12 @@ def measure(options: argparse.Namespace, crop: int, world: World) -> dict[str, A
             f"  {row['processes']} x {row['threads']} threads{row['images_per_s']:9.1f} images/s  {relative:5.2f} x,"
             f" exchange {100 * row['exchange_share']:.1f} %"
         )
-    share = {"flop_per_s": flop, "product_flop_per_s": product, "data_wait_share": wait, "memory_gb": memory_gb(world)}
+    share = {
+        "flop_per_s": flop,
+        "product_flop_per_s": product,
+        "data_wait_share": wait,
+        "memory_gb": held,
+    }
     return {"crop": crop, "batch": options.batch, "images_per_s": rates, "best": best, "ranks": ranks, **share}
 
 

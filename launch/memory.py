@@ -1,5 +1,6 @@
-"""Running out of memory, as a message that names the setting to lower."""
+"""Memory: how much was held, and running out of it as a message that names the setting to lower."""
 
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,3 +32,10 @@ def memory_told(config: RunConfig, world: World) -> Iterator[None]:
             todo=(f"set train.accumulate={smaller}, which gives the same step in smaller parts; " if smaller else "")
             + "or lower train.batch or pairs.crop",
         ) from error
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """The most that was held so far: by torch on a GPU, or in main memory by this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

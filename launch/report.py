@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from launch.memory import peak_memory_gb
 from launch.run_dir import RunDir
 from launch.tracking import Tracker
 from launch.world import World
@@ -39,13 +40,10 @@ class BarHandler(logging.Handler):
 class Report:
     """Gathers the numbers of steps on every rank; rank 0, which has the tracker, gives them out once an interval."""
 
-    def __init__(
-        self, world: World, run: RunDir, tracker: Tracker | None, *, start: int, total: int, every: int
-    ) -> None:
+    def __init__(self, world: World, run: RunDir, tracker: Tracker | None, *, start: int, total: int) -> None:
         self.world = world
         self.run = run
         self.tracker = tracker
-        self.every = every
         self.total = total
         self.reported = start
         # On a terminal one live line; in a log file the plain lines below are enough.
@@ -54,17 +52,16 @@ class Report:
         self.waited_s = 0.0
         self.began = time.perf_counter()
 
-    def step(self, images: int, *, loss: Tensor, lr: float, data_wait_s: float) -> None:
-        """Take in a step that ended at `images`; `loss` stays on its device until the interval ends."""
+    def step(self, images: int, *, loss: Tensor, lr: float, data_wait_s: float, ends: bool) -> None:
+        """Take in a step that ended at `images`, and where it `ends` an interval, say what that was.
+
+        `loss` stays on its device until then.
+        """
         self.losses.append(loss)
         self.waited_s += data_wait_s
         self.bar.update(images - self.bar.n)
-        if self.due(images):
+        if ends:
             self._interval(images, lr)
-
-    def due(self, images: int) -> bool:
-        """Whether a step that ends at `images` ends an interval."""
-        return images // self.every > self.reported // self.every or images >= self.total
 
     def _interval(self, images: int, lr: float) -> None:
         seconds = time.perf_counter() - self.began
@@ -80,6 +77,7 @@ class Report:
                 "time/images_per_s": rate,
                 "time/data_wait_s": self.waited_s,
                 "time/data_wait_share": wait_share,
+                "memory/peak_gb": peak_memory_gb(self.world.device),
             },
         )
         if self.tracker:

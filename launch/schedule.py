@@ -19,19 +19,24 @@ class OptimConfig:
             raise ValueError(f"optim.lr is {self.lr}, optim.ramp_down {self.ramp_down}; wanted lr > 0, 0 <= share <= 1")
 
 
-class Interval:
-    """A span of wall-clock time, for what people wait for rather than what decides results."""
+class Rhythm:
+    """How often something happens: after so many images, so many minutes, or both; 0 is never."""
 
-    def __init__(self, minutes: float) -> None:
+    def __init__(self, images: int, minutes: float) -> None:
+        self.images = images
         self.seconds = 60 * minutes
-        self.restart()
-
-    def restart(self) -> None:
         self.began = time.monotonic()
 
-    def over(self) -> bool:
-        """Whether it has passed since the last restart; never, for 0 minutes."""
-        return 0 < self.seconds <= time.monotonic() - self.began
+    def images_passed(self, images: int, batch: int) -> bool:
+        """Whether the step that ended at `images` crossed a multiple."""
+        return self.images > 0 and images // self.images > (images - batch) // self.images
+
+    def minutes_passed(self) -> bool:
+        """Whether the time is over; if so, once, as it begins anew."""
+        over = 0 < self.seconds <= time.monotonic() - self.began
+        if over:
+            self.began = time.monotonic()
+        return over
 
 
 def learning_rate(config: OptimConfig, images: int, total: int) -> float:

@@ -34,10 +34,14 @@ class TrainConfig:
     ema_half_life_images: float = 2000.0
     """The average of the weights that is evaluated and shipped forgets half of itself in so many images."""
     log_every_images: int = 1000
+    """A line of numbers after so many images; of this and of all that follow, 0 is for never but at the end."""
+    log_every_minutes: float = 0.0
+    """Also after so many minutes."""
     validate_every_images: int = 10_000
+    validate_every_minutes: float = 0.0
     checkpoint_every_images: int = 10_000
     checkpoint_every_minutes: float = 10.0
-    """Also after so many minutes, so that a slow machine loses no more; 0 for never."""
+    """Also after so many minutes, so that a slow machine loses no more."""
     keep_checkpoints: int = 2
     """The newest ones that are kept."""
     keep_every_images: int = 0
@@ -55,24 +59,14 @@ class TrainConfig:
     """Exchange gradients between ranks in bfloat16: half the bytes, and rounded."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "images",
-            "batch",
-            "log_every_images",
-            "validate_every_images",
-            "checkpoint_every_images",
-            "accumulate",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"train.{name} is {getattr(self, name)}; wanted at least 1")
-        for name, least in (
-            ("keep_checkpoints", 1),
-            ("keep_every_images", 0),
-            ("ema_half_life_images", 0),
-            ("checkpoint_every_minutes", 0),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"train.{name} is {getattr(self, name)}; wanted at least {least}")
+        least = dict.fromkeys(("images", "batch", "accumulate", "keep_checkpoints"), 1)
+        never = ("keep_every_images", "ema_half_life_images")
+        rhythms = [
+            f"{what}_every_{unit}" for what in ("log", "validate", "checkpoint") for unit in ("images", "minutes")
+        ]
+        for name, bound in (least | dict.fromkeys((*never, *rhythms), 0)).items():
+            if getattr(self, name) < bound:
+                raise ValueError(f"train.{name} is {getattr(self, name)}; wanted at least {bound}")
 
 
 class TrainState:

@@ -34,12 +34,15 @@ class WandbConfig:
     group: str = ""
     histograms_every_images: int = 100_000
     """Histograms of weights and gradients after so many images; 0 for none."""
+    histograms_every_minutes: float = 0.0
+    """Also after so many minutes; 0 for none."""
     artifacts: Literal["off", "metadata", "full"] = "metadata"
     """The data and the best checkpoint as artifacts: their hashes and scores, or with the index and the checkpoint."""
 
     def __post_init__(self) -> None:
-        if self.histograms_every_images < 0:
-            raise ValueError(f"wandb.histograms_every_images is {self.histograms_every_images}; wanted 0 or more")
+        for name in ("histograms_every_images", "histograms_every_minutes"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"wandb.{name} is {getattr(self, name)}; wanted 0 or more")
 
 
 class Tracker:

@@ -11,13 +11,14 @@ import torch
 from launch.checkpoint import load_latest
 from launch.config import RunConfig, parse_config, refuse_change, to_dict
 from launch.memory import memory_told
+from launch.moments import Moments
 from launch.objective import choose_loss, loss_now
 from launch.pulse import STEP, Pulse
 from launch.render_training import open_renders
 from launch.report import Report, talk
 from launch.run_dir import RunDir, plain
 from launch.saver import Saver
-from launch.schedule import Interval, learning_rate
+from launch.schedule import Rhythm, learning_rate
 from launch.state import TrainState
 from launch.stopping import StopRequest
 from launch.tracking import Tracker
@@ -49,11 +50,8 @@ def train(config: RunConfig, world: World) -> None:
     tracker_id = resume(run, config, shards, state)
     tracker = open_run(run, config, shards, state, tracker_id) if world.first else None
     saver = Saver(run, config.train) if world.first else None
-    every = config.train.log_every_images
-    report = Report(world, run, tracker, start=state.images, total=config.train.images, every=every)
-
-    stop = StopRequest(world)
-    saving = Interval(config.train.checkpoint_every_minutes)
+    report = Report(world, run, tracker, start=state.images, total=config.train.images)
+    moments = Moments(world, StopRequest(), config.train.batch, config.train.images, **rhythms(config))
     pairs = load_pairs(dataset, share, config.loader, start=state.images, device=world.device)
     pulse = Pulse(world.rank, world.size)
     pulse.start()
@@ -64,24 +62,22 @@ def train(config: RunConfig, world: World) -> None:
         lr = learning_rate(config.optim, state.images, config.train.images)
         with memory_told(config, world):
             loss = state.step(batch, lr, loss_now(config, loss_name, state.images))
-        done, stopped = state.images >= config.train.images, stop.agreed()
-        saves = done or stopped or saving.over() or due(state, config.train.checkpoint_every_images)
-        if saves or report.due(state.images):
+        moment = moments.after(state.images)
+        if moment.saves or moment.logs:
             check_finite(state, tracker)
-        report.step(state.images, loss=loss, lr=lr, data_wait_s=waited_s)
-        if tracker and due(state, config.wandb.histograms_every_images):
+        report.step(state.images, loss=loss, lr=lr, data_wait_s=waited_s, ends=moment.logs)
+        if tracker and "histograms" in moment.due:
             tracker.log_histograms(state.images, state.net)
 
-        if validation and (done or due(state, config.train.validate_every_images)):
+        if validation and moment.validates:
             said = validate(state, validation, config, report)
             if saver:
                 saver.save_best(document(state, config, shards, tracker), said)
-        if saver and saves:
+        if saver and moment.saves:
             pulse.at("saving", state.images)
             saver.save(document(state, config, shards, tracker))
-            saving.restart()
-        if stopped and not done:
-            log.info("%s: stopped at %d images; run the same command again to go on", stopped, state.images)
+        if moment.stopped and not moment.done:
+            log.info("%s: stopped at %d images; run the same command again to go on", moment.stopped, state.images)
             break
     report.close()
     if saver and tracker:
@@ -99,9 +95,15 @@ def open_shots(config: RunConfig) -> tuple[PairDataset | ShotPairs, str]:
     return open_pairs(train_set, config.pairs, config.corruption, config.seed, config.loader), loss_name
 
 
-def due(state: TrainState, every: int) -> bool:
-    """Whether the last step crossed a multiple of `every` images; never, for 0."""
-    return every > 0 and state.images // every > (state.images - state.config.batch) // every
+def rhythms(config: RunConfig) -> dict[str, Rhythm]:
+    """What happens now and then, by its name in a Moment."""
+    train, wandb = config.train, config.wandb
+    return {
+        "log": Rhythm(train.log_every_images, train.log_every_minutes),
+        "validate": Rhythm(train.validate_every_images, train.validate_every_minutes),
+        "checkpoint": Rhythm(train.checkpoint_every_images, train.checkpoint_every_minutes),
+        "histograms": Rhythm(wandb.histograms_every_images, wandb.histograms_every_minutes),
+    }
 
 
 def check_finite(state: TrainState, tracker: Tracker | None) -> None:

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from pipeline.exr.pixels import encode
 from pipeline.sharding.render_shards import RenderShardConfig, shard_renders
 from tests.conftest import environment
 from tests.forked_verbs import VerbServer
+from tests.launch.cluster import Cluster, Make
 
 SHAPE = (40, 56)
 
@@ -98,3 +99,30 @@ def wandb_history(
 ) -> Callable[[Path], list[dict[str, Any]]]:
     """The rows of numbers of such a record."""
     return lambda run: [entry["history"]["item"] for entry in wandb_entries(run) if entry["type"] == "history"]
+
+
+@pytest.fixture
+def cluster(tiny: tuple[str, ...], tmp_path: Path, child_environment: dict[str, str]) -> Iterator[Make]:
+    """Makes a cluster of so many nodes; none outlives the test."""
+    made: list[Cluster] = []
+
+    def make(size: str = "2", head: str = "") -> Cluster:
+        made.append(Cluster(tmp_path, child_environment, tiny, size, head))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.kill()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory, child_environment: dict[str, str]
+) -> dict[int, float]:
+    """The losses of the same training on two ranks that nothing happened to."""
+    cluster = Cluster(tmp_path_factory.mktemp("undisturbed"), child_environment, tiny, "1")
+    cluster.start(ranks=2)
+    try:
+        return cluster.finish()
+    finally:
+        cluster.kill()

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from launch.schedule import Interval, OptimConfig, learning_rate
+from launch.schedule import OptimConfig, Rhythm, learning_rate
 
 
 def test_values_of_the_published_schedule() -> None:
@@ -23,11 +23,18 @@ def test_impossible_values_are_refused(options: dict[str, float]) -> None:
         OptimConfig(**options)
 
 
-def test_an_interval_of_time_passes_and_starts_again() -> None:
-    short, never = Interval(0.05 / 60), Interval(0)
-    assert not short.over()
+def test_a_time_passes_once_and_begins_anew() -> None:
+    short, never = Rhythm(0, 0.05 / 60), Rhythm(0, 0)
+    assert not short.minutes_passed()
     time.sleep(0.06)
-    assert short.over()
-    short.restart()
-    assert not short.over()
-    assert not never.over()
+    assert short.minutes_passed()
+    assert not short.minutes_passed()
+    assert not never.minutes_passed()
+
+
+def test_images_pass_at_the_step_that_crosses_a_multiple() -> None:
+    """Whatever the batch: it need not divide the interval, and may be larger."""
+    for batch, crossed in ((4, [12, 20, 32]), (3, [12, 21, 30]), (16, [16, 32])):
+        rhythm = Rhythm(10, 0)
+        assert [images for images in range(batch, 33, batch) if rhythm.images_passed(images, batch)] == crossed
+    assert not Rhythm(0, 0).images_passed(32, 16)

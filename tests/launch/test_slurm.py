@@ -16,13 +16,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-OPTIONS = (
-    "--train.images=1200",
-    "--train.log_every_images=80",
-    "--train.checkpoint_every_images=40",
-    "--data.validation=",
-)
+from tests.launch.cluster import OPTIONS, ROOT
+
 needed = [name for name in ("slurmctld", "slurmd", "sbatch", "munged") if not shutil.which(name)]
 
 pytestmark = [

@@ -29,7 +29,9 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def without_times(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in line.items() if not name.startswith("time/")} for line in lines]
+    return [
+        {name: value for name, value in line.items() if not name.startswith(("time/", "memory/"))} for line in lines
+    ]
 
 
 def final(run: Path, name: str = "000000000024.pt") -> dict[str, Any]:
@@ -317,6 +319,27 @@ def test_offline_tracking_has_the_same_numbers(
     assert best["sha256"] == hashlib.sha256((run / "checkpoints" / "best.pt").read_bytes()).hexdigest()
     assert best["val_error"] == final(run, "best.pt")["val_error"]
     assert [file["path"] for file in kept["model"]["manifest"]["contents"]] == ["best.pt"]
+
+
+def test_every_interval_in_minutes(run_verb: Any, tiny: tuple[str, ...], tmp_path: Path, wandb_history: Any) -> None:
+    """None in images; rank 0's clock decides for two ranks, which would hang if each went by its own."""
+    often = {"log": 0.003, "validate": 0.02, "checkpoint": 0.01}
+    options = [f"--train.{what}_every_images=0" for what in often]
+    options += [f"--train.{what}_every_minutes={minutes}" for what, minutes in often.items()]
+    options += ["--wandb.mode=offline", "--wandb.histograms_every_images=0", "--wandb.histograms_every_minutes=0.02"]
+    run = tmp_path / "run"
+    done = run_verb("launch.train", f"run={run}", *tiny, *options, "--train.images=400", ranks=2)
+    assert done.returncode == 0, done.stderr
+    lines = metrics(run)
+    logged, validated = (
+        [line["images"] for line in lines if name in line] for name in ("train/loss", "val/ssim_srgb8")
+    )
+    assert len(logged) > 3
+    assert len(validated) > 1
+    assert logged[-1] == validated[-1] == 400
+    assert len(list((run / "checkpoints").glob("[0-9]*.pt"))) == 2
+    assert any("weights/enc_conv0.weight.values" in row for row in wandb_history(run))
+    assert all(0.05 < line["memory/peak_gb"] < 100 for line in lines if "train/loss" in line)
 
 
 @pytest.mark.gpu
