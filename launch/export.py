@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from launch.denoiser import Denoiser
+from launch.frame_denoiser import FrameDenoiser, renders_config
 from launch.model_card import Said, card
 from launch.portable import Portable, exported
+from launch.portable_frame import PortableFrame
 from launch.shipped import PREFIX, SHIPPED, WEIGHTS_HELP
 from launch.shipping import ship
 from launch.trained import WHAT, Trained, of_bytes, read_trained
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput, run_verb
+from pipeline.radiance import AUXILIARY
 
 SIZES = ((1, 64, 64), (2, 33, 97), (1, 5, 2), (1, 200, 331))  # batch, height, width
 TOLERANCE = 1e-4  # of the greatest difference; float32 leaves about 1e-6
@@ -45,9 +49,6 @@ def main(arguments: list[str] | None = None) -> None:
     if options.ship:
         print(ship(trained, options.ship, said, options.out or SHIPPED))
         return
-    if trained.kind == "renders" and options.format != "safetensors":
-        got = f"--format {options.format}"
-        raise BadInput("a denoiser of renders", options.run, got, "--format safetensors", "it needs an exposure first")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     data, restored = FORMATS[options.format](trained)
     parity = greatest_difference(trained, restored)
@@ -121,20 +122,37 @@ FORMATS: dict[str, Callable[[Trained], tuple[bytes, Run]]] = {
 }
 
 
-def portable_of(trained: Trained) -> Portable:
+def portable_of(trained: Trained) -> nn.Module:
+    """The graph with all that is before and after the network, of pictures or of renders."""
+    if trained.kind == "renders":
+        return PortableFrame(trained.net, renders_config(trained.training["renders"])).eval()
     return Portable(trained.net).eval()
 
 
 @torch.no_grad()
 def greatest_difference(trained: Trained, restored: Run) -> float:
-    """Between what was exported and the network itself, over random pictures of several sizes."""
+    """Between what was exported and the denoiser itself, over random pictures of several sizes; above 1, relative."""
     generator = torch.Generator().manual_seed(0)
+    denoise = frame_denoise(trained) if trained.kind == "renders" else Denoiser.of(trained, torch.device("cpu"))
     differences = []
     for batch, height, width in SIZES:
-        noisy = torch.rand(batch, trained.channels, height, width, generator=generator)
-        expected = torch.stack([trained.net.eval()(picture[None])[0] for picture in noisy])
-        differences.append(float((restored(noisy) - expected).abs().max()))
+        noisy = 2 * torch.rand(batch, trained.channels, height, width, generator=generator) - 0.5
+        expected = torch.stack([denoise(picture) for picture in noisy])
+        differences.append(float(((restored(noisy) - expected) / (1 + expected.abs())).abs().max()))
     return max(differences)
+
+
+def frame_denoise(trained: Trained) -> Run:
+    """The denoiser of renders, of buffers (C, H, W) that are stacked and exposed already."""
+    frames = FrameDenoiser.of(trained, device=torch.device("cpu"))
+    names = ["color", *frames.renders.buffers]
+    widths = [3, *(AUXILIARY[name] for name in frames.renders.buffers)]
+
+    def denoise(stacked: Tensor) -> Tensor:
+        planes = dict(zip(names, (part.numpy() for part in torch.split(stacked, widths)), strict=True))
+        return torch.from_numpy(frames(planes, 1.0))
+
+    return denoise
 
 
 def read_scores(path: Path) -> list[dict[str, Any]]:

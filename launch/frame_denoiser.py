@@ -30,12 +30,14 @@ class FrameDenoiser:
         return cls.of(read_trained(run_or_checkpoint), run_or_checkpoint)
 
     @classmethod
-    def of(cls, trained: Trained, where: object = "FrameDenoiser.of") -> "FrameDenoiser":
+    def of(
+        cls, trained: Trained, where: object = "FrameDenoiser.of", device: torch.device | None = None
+    ) -> "FrameDenoiser":
         """Raises BadInput for a network that was trained on something else than renders."""
         if trained.kind != "renders":
             wanted = "a run with data.kind renders"
             raise BadInput("a denoiser of pictures", where, f"data.kind {trained.kind}", wanted)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         net = trained.net.eval().to(device).to(memory_format=torch.channels_last)
         return cls(net, renders_config(trained.training["renders"]), device)
 

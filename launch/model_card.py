@@ -15,9 +15,10 @@ start at multiples of {multiple}."""
 
 
 INPUT_OF_FRAMES = """\
-OpenEXR frames: radiance{buffers}, as `n2n denoise` finds them; what comes out is linear radiance.
-The network itself takes (N, {channels}, H, W), float32, as `pipeline.radiance.network_input` makes them of exposed
-buffers (transfer `{transfer}`), and puts out a {output} of radiance.
+OpenEXR frames, as `n2n denoise` finds radiance{buffers} in them.
+As a graph for other programs: `noisy`, float32 (N, {channels}, H, W), linear: radiance times the exposure that brings
+its log-average luminance to 0.18, without NaN or infinity{then}, as rendered. `denoised` is (N, 3, H, W), linear
+radiance times that exposure. Any N, H and W. Transfer, clipping and padding are inside.
 To cut a large frame into tiles, give each {context} pixels of its surroundings and start at multiples of {multiple}."""
 
 
@@ -67,10 +68,8 @@ def input_of(trained: Trained) -> str:
         return INPUT.format(channels=trained.channels, **reach)
     renders = trained.training["renders"]
     buffers = "".join(f", {buffer}" for buffer in renders["buffers"])
-    code = {"log": "logarithm", "linear": "linear value"}[renders["output"]]
-    return INPUT_OF_FRAMES.format(
-        channels=trained.channels, buffers=buffers, transfer=renders["transfer"], output=code, **reach
-    )
+    then = f"; then{buffers[1:]}" if buffers else ""
+    return INPUT_OF_FRAMES.format(channels=trained.channels, buffers=buffers, then=then, **reach)
 
 
 def results(scores: list[dict[str, Any]]) -> str:

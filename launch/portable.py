@@ -29,7 +29,7 @@ class Portable(nn.Module):
         return self.net.of_whole_cells(padded)[..., :height, :width]
 
 
-def exported(portable: Portable, channels: int) -> torch.export.ExportedProgram:
+def exported(portable: nn.Module, channels: int) -> torch.export.ExportedProgram:
     """The graph for every size."""
     import torch.fx.experimental._config as symbols
 

@@ -92,7 +92,7 @@ def leaves_gain_db(trained: Trained) -> float:
     leaves = dead_leaves(SIDE, np.random.default_rng(key(TEST_NOISE_SEED, 0)))
     clean = torch.from_numpy(leaves.transpose(2, 0, 1).astype(np.float32) / 255)
     if trained.kind == "renders":
-        return render_gain_db(FrameDenoiser.of(trained), clean)
+        return render_gain_db(FrameDenoiser.of(trained, device=torch.device("cpu")), clean)
     noise = PUBLISHED_TEST[trained.corruption]
     noisy = corrupt(clean, noise, name_generator(TEST_NOISE_SEED, "leaves")).pixels
     denoised = Denoiser.of(trained, torch.device("cpu"))(noisy)

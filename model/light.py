@@ -51,7 +51,7 @@ def radiance_of(code: Tensor) -> Tensor:
     bright cannot make larger than 1, be it by a factor of a million. A network that puts out radiance itself is
     thrown off by its own first steps. Straight below 0, so that the mean of noise around black can be reached.
     """
-    inside = code.clamp(0, RADIANCE_TOP)
+    inside = code.clamp(0.0, RADIANCE_TOP)
     curve = HDR_EPSILON * torch.expm1(RADIANCE_CODE * inside)
     return curve + RADIANCE_CODE * (curve + HDR_EPSILON).detach() * (code - inside)
 

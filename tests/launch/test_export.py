@@ -2,16 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from launch import denoise, export
 from launch.denoiser import Denoiser
+from launch.frame_denoiser import FrameDenoiser
 from launch.portable import Portable
+from launch.portable_frame import PortableFrame
 from launch.trained import Trained
+from model.network import NetworkConfig
 from model.unet import UNet
 from pipeline.errors import BadInput
+from pipeline.radiance import RendersConfig
 from tests.launch.conftest import save_render
 
 SIZES = [(1, 3, 40, 64), (2, 3, 97, 33), (1, 3, 1, 7)]
@@ -105,6 +110,34 @@ def test_weights_of_renders_denoise_frames_as_their_run_does(render_run: Path, t
     assert str(render_run) not in card
     with pytest.raises(BadInput, match="a denoiser of renders"):
         Denoiser.load(out)
-    with pytest.raises(BadInput, match="a denoiser of renders"):
-        export.main([str(render_run), "--format", "onnx", "--out", str(tmp_path / "rooms.onnx")])
-    assert not (tmp_path / "rooms.onnx").exists()
+
+
+@pytest.mark.parametrize("transfer", ["reinhard", "log", "pu"])
+@pytest.mark.parametrize("buffers", [(), ("albedo", "normal", "depth")])
+def test_a_graph_of_renders_is_what_frames_are_denoised_by(transfer: Any, buffers: Any) -> None:
+    """Over radiance from 0 to 60,000, buffers outside their ranges, and both outputs."""
+    renders = RendersConfig(transfer=transfer, buffers=buffers, output="log" if buffers else "linear")
+    net = UNet(NetworkConfig(in_channels=renders.channels))
+    generator = torch.Generator().manual_seed(0)
+    planes = 3 * torch.rand(renders.channels, 33, 70, generator=generator) - 1
+    planes[:3] = 60_000 * torch.rand(3, 33, 70, generator=generator) ** 8 - 0.1
+    color, *rest = torch.split(planes, [3, *([3, 3, 1] if buffers else [])])
+    frame = {"color": color.numpy(), **{name: part.numpy() for name, part in zip(buffers, rest, strict=True)}}
+    expected = torch.from_numpy(FrameDenoiser(net, renders, torch.device("cpu"))(frame, 1.0))
+    with torch.no_grad():
+        graph = PortableFrame(net, renders)(planes[None])[0]
+    assert torch.allclose(graph, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_onnx_of_a_denoiser_of_renders(render_run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    export.main([str(render_run), "--format", "onnx", "--out", str(tmp_path / "rooms.onnx")])
+    session = onnxruntime.InferenceSession(str(tmp_path / "rooms.onnx"), providers=["CPUExecutionProvider"])
+    planes = torch.rand(1, 9, 37, 53)
+    color, albedo, normal = torch.split(planes[0], 3)
+    frame = {"color": color.numpy(), "albedo": albedo.numpy(), "normal": normal.numpy()}
+    expected = FrameDenoiser.load(render_run)(frame, 1.0)
+    denoised = session.run(None, {"noisy": planes.numpy()})[0][0]
+    assert abs(denoised - expected).max() < 1e-4
+    assert "log-average luminance to 0.18" in (tmp_path / "rooms.onnx.md").read_text()
