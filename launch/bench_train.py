@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -127,16 +127,32 @@ def data_wait(options: argparse.Namespace, crop: int, precision: str, world: Wor
         return waited_s / (time.perf_counter() - began)
 
 
-def scaling(options: argparse.Namespace, crop: int, precision: str) -> Iterator[dict[str, float]]:
-    """The same global batch over 1, 2, 4 processes, which share out the cores or have a GPU each."""
-    for processes in options.processes:
-        launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
-        words = ["--rank-of", precision, "--crop", crop, "--batch", options.batch]
-        words += ["--seconds", options.seconds, "--repeats", options.repeats]
-        command = [sys.executable, "-m", *launcher, "launch.bench_train", *map(str, words)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # of which the ranks make their share of the cores
-        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-        yield json.loads(done.stdout.splitlines()[-1])
+def scaling(options: argparse.Namespace, crop: int, precision: str, world: World) -> list[dict[str, Any]]:
+    """The same global batch over 1, 2, 4 processes, which share out the cores or have a GPU each, in rounds.
+
+    `relative` is the median over the rounds of a rate by the first one's in the same round.
+    """
+    most = torch.cuda.device_count() if world.device.type == "cuda" else options.batch
+    counts = [processes for processes in options.processes if processes <= most]
+    rounds = [[ranks_rate(options, crop, precision, processes) for processes in counts] for _ in range(options.repeats)]
+    rows = []
+    for column in zip(*rounds, strict=True):
+        relative = [one["images_per_s"] / each[0]["images_per_s"] for one, each in zip(column, rounds, strict=True)]
+        row = {"processes": column[0]["processes"], "threads": column[0]["threads"], "relative": median(relative)}
+        row |= {"images_per_s": [one["images_per_s"] for one in column]}
+        rows.append(row | {"exchange_share": median(one["exchange_share"] for one in column)})
+    return rows
+
+
+def ranks_rate(options: argparse.Namespace, crop: int, precision: str, processes: int) -> dict[str, float]:
+    """What so many processes say of themselves in one start."""
+    launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", "launch.bench_train"]
+    words = ["--rank-of", precision, "--crop", crop, "--batch", options.batch, "--seconds", options.seconds]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # of which the ranks make their share of the cores
+    command = [sys.executable, "-m", *launcher, *map(str, words)]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def rank_part(options: argparse.Namespace, world: World) -> None:
@@ -152,15 +168,14 @@ def rank_part(options: argparse.Namespace, world: World) -> None:
         state.step(pair, LR).item()
     # The same number of steps on every rank, whatever its clock says.
     steps = max(world.gather(max(3, round(3 * options.seconds / (time.perf_counter() - began)))))
-    for _ in range(options.repeats):
-        for kind in found:
-            alone = world.size > 1 and kind == "without"
-            began = time.perf_counter()
-            with state.parallel.no_sync() if alone else contextlib.nullcontext():  # type: ignore[operator]
-                for _ in range(steps):
-                    loss = state.step(pair, LR)
-            loss.item()
-            found[kind] += (time.perf_counter() - began) / steps / options.repeats
+    for kind in found:
+        alone = world.size > 1 and kind == "without"
+        began = time.perf_counter()
+        with state.parallel.no_sync() if alone else contextlib.nullcontext():  # type: ignore[operator]
+            for _ in range(steps):
+                loss = state.step(pair, LR)
+        loss.item()
+        found[kind] = (time.perf_counter() - began) / steps
     if world.first:
         found = {
             "processes": world.size,
@@ -185,13 +200,11 @@ def measure(options: argparse.Namespace, crop: int, world: World) -> dict[str, A
     wait = data_wait(options, crop, best, world)
     held = peak_memory_gb(world.device)
     print(f"  data wait {100 * wait:.1f} % with {LoaderConfig().workers} workers; memory {held:.2f} GB")
-    ranks = []
-    for row in scaling(options, crop, best):
-        ranks.append(row)
-        relative = row["images_per_s"] / ranks[0]["images_per_s"]
+    ranks = scaling(options, crop, best, world)
+    for row in ranks:
         print(
-            f"  {row['processes']} x {row['threads']} threads{row['images_per_s']:9.1f} images/s  {relative:5.2f} x,"
-            f" exchange {100 * row['exchange_share']:.1f} %"
+            f"  {row['processes']} x {row['threads']} threads{median(row['images_per_s']):9.1f} images/s"
+            f"  {row['relative']:5.2f} x, exchange {100 * row['exchange_share']:.1f} %"
         )
     share = {
         "flop_per_s": flop,

@@ -46,6 +46,12 @@ def list_checkpoints(run: RunDir) -> list[Path]:
 
 
 def load_latest(run: RunDir) -> dict[str, Any] | None:
+    """What the newest whole checkpoint holds, or None before the first; as `newest_whole`."""
+    found = newest_whole(run)
+    return found[1] if found else None
+
+
+def newest_whole(run: RunDir) -> tuple[Path, dict[str, Any]] | None:
     """The newest whole checkpoint, or None before the first. Damaged newer ones are named in the log, not used.
 
     Raises BadInput where there are checkpoints and none of them is whole.
@@ -59,7 +65,7 @@ def load_latest(run: RunDir) -> dict[str, Any] | None:
             continue
         for message in damage:
             log.warning("passing over a checkpoint: %s\n  using %s", message, path)
-        return document
+        return path, document
     if damage:
         raise BadInput(
             "no checkpoint of the run is whole",

@@ -12,4 +12,6 @@ IS_HEAD=0 "$here/node.sh" "$@" & other=$!
 echo "nodes: process $head (the head) and process $other; try: kill -9 $other" >&2
 trap 'kill -TERM $head $other 2> /dev/null || true' INT TERM
 # A signal ends the first wait at once; the nodes still save and leave.
-wait $head || wait $head
+wait $head || wait $head && status=0 || status=$?
+wait $other || true
+exit $status

@@ -11,7 +11,7 @@ from launch.report import Report
 from launch.state import TrainState
 from pipeline.errors import BadInput
 from pipeline.order import Order
-from pipeline.panel import side_by_side
+from pipeline.panel import SHOWN, compared, stacked
 from pipeline.realisations import RealisationSet
 from pipeline.render_pairs import RenderPairDataset
 
@@ -65,8 +65,8 @@ class RenderValidation:
             scores = mean_score(score_frames(denoise, self.frames, self.samples, state.world))
             report.metrics(state.images, {f"val/{name}": value for name, value in scores.items()})
             if state.world.first:
-                _, views = score_frame(denoise, self.frames, self.samples[0])
-                report.picture(state.images, "val/picture", side_by_side(views))
+                rows = [compared(score_frame(denoise, self.frames, sample)[1]) for sample in self.samples[:SHOWN]]
+                report.picture(state.images, "val/picture", stacked(rows))
         if state.world.first:
             log.info(
                 "%9d images  validation, tone-mapped: noisy %.2f dB, denoised %.2f dB; energy %+.2f %%",

@@ -115,7 +115,11 @@ def start_run(config: WandbConfig, run_path: Path, run_config: dict[str, Any], r
             config=run_config,
             allow_val_change=True,
             settings=wandb.Settings(
-                silent=True, console="off", init_timeout=INIT_TIMEOUT_S, x_transaction_log_flush_interval=FLUSH_S
+                silent=True,
+                console="off",
+                init_timeout=INIT_TIMEOUT_S,
+                x_transaction_log_flush_interval=FLUSH_S,
+                git_root=str(Path(__file__).parent),  # the commit of this code, wherever it is started
             ),
         )
 

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -22,7 +22,7 @@ from launch.schedule import Rhythm, learning_rate
 from launch.state import TrainState
 from launch.stopping import StopRequest
 from launch.tracking import Tracker
-from launch.trained import load_weights, read_trained
+from launch.trained import first_weights, load_weights
 from launch.validation import fit_channels, open_validation, validate
 from launch.world import World, run_in_world
 from pipeline.errors import EXIT_BAD_INPUT, BadInput, run_verb
@@ -47,8 +47,8 @@ def train(config: RunConfig, world: World) -> None:
     run = RunDir(Path(config.run))
     if world.first:
         run.claim()
-    tracker_id = resume(run, config, shards, state)
-    tracker = open_run(run, config, shards, state, tracker_id) if world.first else None
+    begun = resume(run, config, shards, state)
+    tracker = open_run(run, config, shards, state, begun) if world.first else None
     saver = Saver(run, config.train) if world.first else None
     report = Report(world, run, tracker, start=state.images, total=config.train.images)
     moments = Moments(world, StopRequest(), config.train.batch, config.train.images, **rhythms(config))
@@ -117,20 +117,30 @@ def check_finite(state: TrainState, tracker: Tracker | None) -> None:
         raise
 
 
-def resume(run: RunDir, config: RunConfig, shards: ShardSet | RealisationSet, state: TrainState) -> str:
-    """Bring the state to the run's newest whole checkpoint. Returns its W&B run id, empty for a new run.
+class Begun(NamedTuple):
+    """From what a start goes on."""
+
+    wandb_id: str = ""
+    """The run's at W&B; empty for a new run."""
+    init: dict[str, str] | None = None
+    """Of a new run that begins with given weights: their name, file and SHA-256."""
+
+
+def resume(run: RunDir, config: RunConfig, shards: ShardSet | RealisationSet, state: TrainState) -> Begun:
+    """Bring the state to the run's newest whole checkpoint, or to the weights that it shall begin with, if any.
 
     Rank 0 reads it for all: other nodes need not see its disk, nor can they disagree on which one is the newest.
     Raises BadInput where the configuration or the data is not that of the run.
     """
     saved = state.world.from_first(load_latest(run) if state.world.first else None)
     if saved is None:
-        if config.init:
-            weights = state.world.from_first(read_trained(config.init).net.state_dict() if state.world.first else {})
-            for net in (state.net, state.ema_net):
-                load_weights(net, weights, config.init)
-            log.info("beginning with the weights of %s", config.init)
-        return ""
+        if not config.init:
+            return Begun()
+        weights, source = state.world.from_first(first_weights(config.init) if state.world.first else ({}, {}))
+        for net in (state.net, state.ema_net):
+            load_weights(net, weights, config.init)
+        log.info("beginning with the weights of %s, SHA-256 %s", config.init, source["sha256"][:16])
+        return Begun(init=source)
     if saved["data_sha256"] != shards.index.samples_sha256:
         raise BadInput(
             "this run was trained on other data",
@@ -144,11 +154,11 @@ def resume(run: RunDir, config: RunConfig, shards: ShardSet | RealisationSet, st
     load_weights(state.net, saved["network"], run.path)
     state.load_state_dict(saved)
     log.info("resuming %s at %d images", run.path, state.images)
-    return str(saved["wandb_id"])
+    return Begun(str(saved["wandb_id"]))
 
 
 def open_run(
-    run: RunDir, config: RunConfig, shards: ShardSet | RealisationSet, state: TrainState, tracker_id: str
+    run: RunDir, config: RunConfig, shards: ShardSet | RealisationSet, state: TrainState, begun: Begun
 ) -> Tracker:
     """Rank 0's part of a start: the run's account of itself, tracking, and a line on what will happen."""
     facts: dict[str, Any] = {
@@ -160,6 +170,7 @@ def open_run(
         },
         "bfloat16": state.autocast._enabled,
         "cpus": os.cpu_count(),
+        **({"init": begun.init} if begun.init else {}),
     }
     run.explain(to_dict(config), facts)
     run.forget_metrics_after(state.images)
@@ -169,7 +180,7 @@ def open_run(
         *(parameters, len(shards), shards.folder, state.images, config.train.images, config.train.batch),
         *(state.world.size, state.world.device, "bfloat16" if state.autocast._enabled else "float32"),
     )
-    tracker = Tracker(config.wandb, run.path, to_dict(config), tracker_id)
+    tracker = Tracker(config.wandb, run.path, to_dict(config), begun.wandb_id)
     tracker.uses(shards.folder, shards.index.samples_sha256)
     return tracker
 

@@ -1,5 +1,6 @@
 """A trained network and what is known of it, wherever it lies: a run's folder, a checkpoint, or a safetensors file."""
 
+import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from launch.checkpoint import load_checkpoint, load_latest
+from launch.checkpoint import load_checkpoint, newest_whole
 from launch.run_dir import existing_run
 from launch.shipped import located
 from launch.weights import read_weights, weights_bytes
@@ -61,6 +62,14 @@ def read_trained(name: str | Path) -> Trained:
     return of_bytes(read_file(path), path) if path.suffix == EXPORTED else of_document(read_document(path), path)
 
 
+def first_weights(name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What a training may begin with, of anything that `read_trained` takes, and the file that it is of."""
+    path = located(name)
+    file = latest_of(path)[0] if path.is_dir() else path
+    weights = read_trained(file).net.state_dict()
+    return weights, {"name": name, "file": str(file.resolve()), "sha256": hashlib.sha256(read_file(file)).hexdigest()}
+
+
 def of_bytes(data: bytes, where: object) -> Trained:
     """From the bytes of a file that `n2n export --format safetensors` wrote. Raises BadInput for any other."""
     tensors, about = read_weights(data, where)
@@ -95,10 +104,15 @@ def kind_of(document: dict[str, Any]) -> str:
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    document = load_latest(existing_run(path)) if path.is_dir() else load_checkpoint(path)
-    if document is None:
-        raise BadInput("the run has no checkpoint yet", path, "none", "at least one", "train on, or name another")
-    return document
+    return latest_of(path)[1] if path.is_dir() else load_checkpoint(path)
+
+
+def latest_of(run: Path) -> tuple[Path, dict[str, Any]]:
+    """A run's newest whole checkpoint. Raises BadInput where there is none yet."""
+    found = newest_whole(existing_run(run))
+    if found is None:
+        raise BadInput("the run has no checkpoint yet", run, "none", "at least one", "train on, or name another")
+    return found
 
 
 def read_file(path: Path) -> bytes:

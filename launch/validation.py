@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from launch.config import RunConfig
 from launch.render_training import RenderValidation
 from launch.report import Report
-from launch.scores import captioned, evaluate, mean_of, measure
+from launch.scores import captioned, evaluate, mean_of, measure, share_out
 from launch.state import TrainState
 from launch.unbiased import Scenes, refusal, scene_errors, summary
 from model.tiling import denoise_tiled
@@ -19,7 +20,7 @@ from pipeline.errors import BadInput
 from pipeline.gallery import Gallery
 from pipeline.index import INDEX, load_index
 from pipeline.pairs import PairDataset
-from pipeline.panel import coloured, side_by_side
+from pipeline.panel import SHOWN, coloured, compared, stacked
 from pipeline.render_pairs import RenderPairDataset
 from pipeline.shot_pairs import ShotPairs
 
@@ -74,9 +75,13 @@ def validate_pictures(
     corruption = config.corruption.at_test_strength()
     scores = mean_of(evaluate(denoise, gallery, corruption, state.world))
     report.metrics(state.images, {f"val/{name}": value for name, value in scores.items()})
+
+    def row(name: str) -> Image.Image:
+        return compared(captioned(measure({"denoised": denoise}, gallery, name, corruption)[1]))
+
+    rows = share_out(gallery.names[:SHOWN], row, state.world)
     if state.world.first:
-        _, views = measure({"denoised": denoise}, gallery, gallery.names[0], corruption)
-        report.picture(state.images, "val/picture", side_by_side(captioned(views)))
+        report.picture(state.images, "val/picture", stacked(rows))
         log.info(
             "%9d images  validation: noisy %.2f dB, denoised %.2f dB, SSIM %.4f",
             *(state.images, scores["psnr_noisy_srgb_db"], scores["psnr_srgb8_db"], scores["ssim_srgb8"]),
@@ -90,9 +95,12 @@ def validate_scenes(
     said = summary(scene_errors(denoise, scenes, state.world), scenes.dependent)
     report.metrics(state.images, {f"val/{name}": value for name, value in said.items()})
     if state.world.first:
-        noisy = scenes.shots(scenes.samples[0])[0]
-        views = [("noisy", coloured(noisy)), ("denoised", coloured(denoise(noisy)))]
-        report.picture(state.images, "val/picture", side_by_side(views))
+        rows = []
+        for sample in scenes.samples[:SHOWN]:
+            first, second, *_ = scenes.shots(sample)
+            views = [("one shot", first), ("denoised", denoise(first)), ("another shot", second)]
+            rows.append(compared([(caption, coloured(view)) for caption, view in views]))
+        report.picture(state.images, "val/picture", stacked(rows))
         text = ", ".join(f"{name} {value:.4g}" for name, value in said.items())
         log.info("%9d images  validation: %s", state.images, text)
         if scenes.dependent:

@@ -15,6 +15,9 @@ from pipeline.picture import from_unit
 GAP = 8
 BACKGROUND = (255, 255, 255)
 INK = (32, 32, 32)
+SHOWN = 4  # pictures of a validation that are kept at every one of them: the first ones
+SIDE = 256  # pixels of each that are shown
+GAIN = 4  # of differences, which are small
 
 
 def side_by_side(views: Sequence[tuple[str, Tensor]]) -> Image.Image:
@@ -34,6 +37,29 @@ def side_by_side(views: Sequence[tuple[str, Tensor]]) -> Image.Image:
         pen.text(place, caption, INK, font, anchor="mm")
         left += width + GAP
     return panel
+
+
+def stacked(rows: Sequence[Image.Image]) -> Image.Image:
+    """One below the other, from the left."""
+    page = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), BACKGROUND)
+    top = 0
+    for row in rows:
+        page.paste(row, (0, top))
+        top += row.height
+    return page
+
+
+def compared(views: Sequence[tuple[str, Tensor]]) -> Image.Image:
+    """Noisy, denoised, and what it should be, and in grey how far it is from that: the middles, of the same pixels."""
+    middles = [(caption, middle(view)) for caption, view in views]
+    (_, denoised), (_, wanted) = middles[-2:]
+    return side_by_side([*middles, (f"{GAIN} x difference", 0.5 + GAIN * (denoised - wanted))])
+
+
+def middle(view: Tensor) -> Tensor:
+    """The inner (3, H, W) of at most SIDE pixels a side."""
+    top, left = (max(0, size - SIDE) // 2 for size in view.shape[-2:])
+    return view[..., top : top + SIDE, left : left + SIDE]
 
 
 def coloured(view: Tensor) -> Tensor:

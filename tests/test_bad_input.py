@@ -282,6 +282,21 @@ def test_a_file_size_limit_is_told_as_a_full_disk(
     assert not any(name.endswith((".pt", ".partial")) for name in names(tmp_path))
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_run_s_folder_that_is_read_only(
+    run_verb: Any, tiny: tuple[str, ...], trained: Path, tmp_path: Path, small_disk: Path, begun: bool
+) -> None:
+    """A file system mounted so, as after an error of the disk: a new run, and one that was to go on."""
+    subprocess.run(["mount", "-o", "remount,size=60m", small_disk], check=True)
+    if begun:
+        shutil.copytree(trained, small_disk / "run")
+    before = names(small_disk)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    done = run_verb("launch.train", "--run", small_disk / "run", *tiny, "--train.images=32")
+    refused(done, "the disk refused", "Read-only file system")
+    assert names(small_disk) == before
+
+
 def test_a_folder_that_may_not_be_written(run_verb: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     done = run_verb("launch.train", "--run", tmp_path / "file" / "run", *tiny)

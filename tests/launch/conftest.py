@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from launch.run_dir import RunDir
 from pipeline.exr.pixels import encode
 from pipeline.sharding.render_shards import RenderShardConfig, shard_renders
 from tests.conftest import environment
@@ -81,14 +82,35 @@ def render_run(render_options: tuple[str, ...], tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture
-def wandb_entries(child_environment: dict[str, str]) -> Callable[[Path], list[dict[str, Any]]]:
-    """Everything that a run's one offline W&B record holds, read with W&B's own inspector."""
+def run(tmp_path: Path) -> Iterator[RunDir]:
+    """A run's folder, claimed by this process."""
+    run = RunDir(tmp_path / "run")
+    run.claim()
+    yield run
+    run.release()
 
-    def read(run: Path) -> list[dict[str, Any]]:
-        (record,) = (run / "wandb").glob("offline-run-*/*.wandb")
+
+@pytest.fixture
+def wandb_records(child_environment: dict[str, str]) -> Callable[[Path], list[dict[str, Any]]]:
+    """Everything that one offline W&B record holds, read with W&B's own inspector."""
+
+    def read(record: Path) -> list[dict[str, Any]]:
         inspect = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(record)]
         said = subprocess.run(inspect, env=child_environment, capture_output=True, text=True, check=True).stdout
         return [json.loads(line) for line in said.splitlines()]
+
+    return read
+
+
+@pytest.fixture
+def wandb_entries(
+    wandb_records: Callable[[Path], list[dict[str, Any]]],
+) -> Callable[[Path], list[dict[str, Any]]]:
+    """The same of a run's one record."""
+
+    def read(run: Path) -> list[dict[str, Any]]:
+        (record,) = (run / "wandb").glob("offline-run-*/*.wandb")
+        return wandb_records(record)
 
     return read
 

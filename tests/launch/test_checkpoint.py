@@ -1,7 +1,7 @@
 """Checkpoints are whole or refused."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,14 +10,6 @@ import torch
 from launch.checkpoint import list_checkpoints, load_checkpoint, load_latest, save_checkpoint, to_drop
 from launch.run_dir import RunDir
 from pipeline.errors import BadInput
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[RunDir]:
-    run = RunDir(tmp_path / "run")
-    run.claim()
-    yield run
-    run.release()
 
 
 def save(run: RunDir, images: int) -> Path:

@@ -4,6 +4,7 @@ Slow, so behind `make test-faults`.
 """
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.cluster import OPTIONS, Make, children
+from tests.launch.cluster import OPTIONS, ROOT, Make, children, free_place
 
 pytestmark = pytest.mark.faults
 
@@ -56,6 +57,33 @@ def test_a_node_that_comes_later_takes_part(cluster: Make, undisturbed: dict[int
     one.start()
     assert one.finish() == pytest.approx(undisturbed, rel=1e-2)
     assert one.worlds() == [1, 2]
+
+
+def test_two_nodes_on_this_machine_leave_together(
+    tiny: tuple[str, ...], tmp_path: Path, child_environment: dict[str, str]
+) -> None:
+    """launch/local_cluster.sh: both nodes train, SIGTERM to the script is one to both, and nothing outlives it."""
+    run = tmp_path / "run"
+    command = [ROOT / "launch" / "local_cluster.sh", f"run={run}", *tiny, *OPTIONS, "--train.images=1000000"]
+    environment = child_environment | {"PYTHON": sys.executable, "HEAD": free_place(), "OMP_NUM_THREADS": "1"}
+    with open(tmp_path / "log", "wb") as log:
+        script = subprocess.Popen(command, env=environment, stderr=log, stdout=log, start_new_session=True)
+    try:
+        until = time.monotonic() + 150
+        while not list((run / "checkpoints").glob("*.pt")):
+            assert time.monotonic() < until, (tmp_path / "log").read_text()
+            time.sleep(0.05)
+        script.terminate()
+        script.wait(60)
+        told = (tmp_path / "log").read_text()
+        assert told.count("SIGTERM: stopped at") == 1, told
+        (start,) = json.loads((run / "about.json").read_text())["starts"]
+        assert start["world"]["ranks"] == 2
+        left = subprocess.run(["pgrep", "-g", str(script.pid)], capture_output=True, text=True, check=False)
+        assert not left.stdout.strip(), told
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(script.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -1,8 +1,9 @@
-"""The manifests, as far as they can be held without a cluster: against the code that they start."""
+"""The manifests, as far as they can be held without a cluster: against the published schema and the code they start."""
 
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from launch.config import parse_config
@@ -22,6 +23,19 @@ def container(job: dict[str, Any]) -> dict[str, Any]:
 
 def variables(job: dict[str, Any]) -> dict[str, str]:
     return {each["name"]: each["value"] for each in container(job)["env"] if "value" in each}
+
+
+@pytest.mark.parametrize("name", ["train.yaml", "shard.yaml"])
+def test_kubernetes_own_schema_takes_them(name: str) -> None:
+    """Strictly: a field that there is not is refused, as a misspelt one shows."""
+    schema = pytest.importorskip("kubernetes_validate")
+    for version in ("1.27.0", schema.latest_version()):
+        for manifest in manifests(name).values():
+            schema.validate(manifest, version, strict=True)
+    job = next(each for each in manifests(name).values() if each["kind"] == "Job")
+    job["spec"]["complitions"] = 4
+    with pytest.raises(schema.ValidationError, match="complitions"):
+        schema.validate(job, schema.latest_version(), strict=True)
 
 
 def test_the_pods_of_a_training_find_each_other() -> None:

@@ -1,6 +1,8 @@
 """Training on renders: what is measured, what is refused, and that it resumes."""
 
+import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from launch.checkpoint import load_latest
+from launch.checkpoint import load_checkpoint, load_latest
 from launch.frame_denoiser import FrameDenoiser
 from launch.objective import choose_render_loss
 from launch.render_scores import frames_to_score, mean_score, score_frames
@@ -20,12 +22,14 @@ from model.losses import LossConfig, relative_l2
 from model.network import NetworkConfig
 from model.unet import UNet
 from pipeline.errors import BadInput
+from pipeline.index import INDEX, MEMBERS, crc32, document_sha256
 from pipeline.order import Order
 from pipeline.pairs import PairsConfig
 from pipeline.picture import from_unit
 from pipeline.radiance import RendersConfig, logarithm, reinhard
 from pipeline.realisations import RealisationSet
 from pipeline.render_pairs import RenderPairDataset
+from pipeline.sharding.tar_writer import BLOCK
 
 
 def test_a_run_says_how_it_does_in_the_terms_of_renders(render_run: Path) -> None:
@@ -54,6 +58,39 @@ def test_a_resumed_run_equals_the_one_never_stopped(
     assert resumed["images"] == 8
     assert all(torch.equal(resumed["ema"][name], tensor) for name, tensor in whole["ema"].items())
     assert not all(torch.equal(half["ema"][name], tensor) for name, tensor in whole["ema"].items())
+
+
+def spoil(folder: Path) -> None:
+    """Write NaN into the first frame's colours as if it had been rendered so: all sums and hashes agree."""
+    index = json.loads((folder / INDEX).read_text())
+    members = np.load(folder / MEMBERS)
+    for number in np.flatnonzero(members["buffer"] == b"color")[:2]:
+        start, size = int(members[number]["offset"]), int(members[number]["size"])
+        with open(folder / index["shardlist"][0]["url"], "r+b") as shard:
+            shard.seek(start + size - 2000)
+            shard.write(np.full(1000, np.nan, np.float16).tobytes())
+            shard.seek(start - BLOCK)
+            members["crc32"][number] = crc32(shard.read(BLOCK + size))
+    np.save(folder / MEMBERS, members)
+    index["members_sha256"] = hashlib.sha256((folder / MEMBERS).read_bytes()).hexdigest()
+    index["index_sha256"] = document_sha256(index)
+    (folder / INDEX).write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_nan_in_the_data_stops_with_the_place(
+    render_set: Path, render_options: tuple[str, ...], tmp_path: Path, run_verb: Any, ranks: int
+) -> None:
+    """Making a set refuses it, so this one is forged. No checkpoint has it, and no rank waits for another."""
+    spoilt = Path(shutil.copytree(render_set, tmp_path / "set"))
+    spoil(spoilt)
+    options = (*render_options, f"--data.train={spoilt}", "--data.validation=", "--train.images=400")
+    done = run_verb("launch.train", f"run={tmp_path / 'run'}", *options, ranks=ranks)
+    assert done.returncode == (1 if ranks else 2)
+    assert done.stderr.count("the loss is not finite") == 1, done.stderr
+    assert re.search(r"the step from image \d+ on", done.stderr)
+    for path in (tmp_path / "run" / "checkpoints").glob("*.pt"):
+        assert all(torch.isfinite(tensor).all() for tensor in load_checkpoint(path)["network"].values())
 
 
 @pytest.mark.parametrize(

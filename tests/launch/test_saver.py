@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,6 @@ from launch.run_dir import RunDir
 from launch.saver import Saver, chosen_metric
 from launch.state import TrainConfig
 from pipeline.errors import BadInput
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[RunDir]:
-    run = RunDir(tmp_path / "run")
-    run.claim()
-    yield run
-    run.release()
 
 
 def document(images: int, weights: torch.Tensor) -> dict[str, Any]:

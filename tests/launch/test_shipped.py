@@ -1,5 +1,6 @@
 """Weights that come with the project: what is listed is there, whole, and denoises as it says."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -63,6 +64,21 @@ def test_a_photograph_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert after < before / 2
     denoise.main(["weights:gaussian", "photo.png", "--out", "again"])
     assert (tmp_path / "again/photo.png").read_bytes() == (tmp_path / "denoised/photo.png").read_bytes()
+
+
+def test_evaluate_by_name_beside_a_run(run_verb: Any, pictures: Path, trained: Path, tmp_path: Path) -> None:
+    """They denoise these pictures; six steps of a network do not. The name alone means the same."""
+    options = ("--images", pictures, "--limit", 4, "--json")
+    done = run_verb("launch.evaluate", "weights:gaussian", trained, *options, "both.json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads((tmp_path / "both.json").read_text())
+    ours, run = ([image["psnr_srgb8_db"] for image in one["images"]] for one in said["evaluations"])
+    assert min(a - b for a, b in zip(ours, run, strict=True)) > 3
+    assert run_verb("launch.evaluate", "gaussian", *options, "alone.json").returncode == 0
+    assert [image["psnr_srgb8_db"] for image in json.loads((tmp_path / "alone.json").read_text())["images"]] == ours
+    refused = run_verb("launch.evaluate", "weights:gausian", *options, "none.json")
+    assert refused.returncode == 2
+    assert "no such weights" in refused.stderr
 
 
 def test_export_and_load_by_name(tmp_path: Path) -> None:
@@ -154,6 +170,13 @@ def test_a_training_begins_with_them(run_verb: Any, tiny: tuple[str, ...], tmp_p
         saved = load_checkpoint(tmp_path / f"run{ranks}" / "checkpoints" / "000000000004.pt")
         for kind in ("network", "ema"):
             assert all(torch.allclose(saved[kind][key], first[key], atol=1e-6) for key in first)
+        about = json.loads((tmp_path / f"run{ranks}" / "about.json").read_text())["starts"][0]["init"]
+        assert (about["name"], about["sha256"]) == ("weights:gaussian", shipped.shipped()["gaussian"].sha256)
+    done = run_verb("launch.train", "--run", "third", *tiny, *rates, "--init=run0")
+    assert done.returncode == 0, done.stderr
+    about = json.loads((tmp_path / "third" / "about.json").read_text())["starts"][0]["init"]
+    newest = tmp_path / "run0" / "checkpoints" / "000000000004.pt"
+    assert about == {"name": "run0", "file": str(newest), "sha256": hashlib.sha256(newest.read_bytes()).hexdigest()}
     for name, told in (("weights:none", "no such weights"), ("nowhere", "no such checkpoint")):
         done = run_verb("launch.train", "--run", "other", *tiny, f"--init={name}")
         assert done.returncode == 2

@@ -180,6 +180,18 @@ def test_too_little_memory_names_the_setting(options: tuple[str, ...], told: str
     assert "not enough memory" in str(raised.value)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_without_memory_names_the_setting() -> None:
+    device = torch.device("cuda", 0)
+    config = parse_config(["--run=r", "--data.train=d"])
+    state = TrainState(NetworkConfig(), TrainConfig(batch=16), 7, World(0, 1, device))
+    huge = torch.zeros(1, device=device).expand(16, 3, 1 << 16, 1 << 16)
+    with pytest.raises(BadInput, match=r"train\.accumulate=2") as raised, memory_told(config, state.world):
+        state.step(Pair(huge, huge), 1e-3)
+    assert "cuda:0" in str(raised.value)
+
+
 def test_other_failures_are_not_taken_for_memory() -> None:
     config = parse_config(["--run=r", "--data.train=d"])
     with pytest.raises(RuntimeError, match="something else"), memory_told(config, ALONE):

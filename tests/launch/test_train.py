@@ -1,12 +1,17 @@
 """Training with real processes: ranks, resumption, failure."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import pty
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +58,9 @@ def test_a_run_explains_itself(trained: Path, shards: Path) -> None:
     assert {"time/data_wait_s", "time/images_per_s", "train/lr"} <= lines[0].keys()
     assert [line["images"] for line in lines if "val/psnr_srgb8_db" in line] == [12, 24]
     assert sorted(path.name for path in (trained / "pictures").iterdir()) == ["000000000012.png", "000000000024.png"]
+    with Image.open(trained / "pictures" / "000000000024.png") as panel:  # a row for each of three pictures
+        assert panel.height > 3 * 48
+        assert panel.width > 4 * 48
 
 
 def test_a_checkpoint_is_tensors_and_numbers(trained: Path) -> None:
@@ -340,6 +348,45 @@ def test_every_interval_in_minutes(run_verb: Any, tiny: tuple[str, ...], tmp_pat
     assert len(list((run / "checkpoints").glob("[0-9]*.pt"))) == 2
     assert any("weights/enc_conv0.weight.values" in row for row in wandb_history(run))
     assert all(0.05 < line["memory/peak_gb"] < 100 for line in lines if "train/loss" in line)
+
+
+def test_a_terminal_has_one_live_line_and_a_file_plain_ones(
+    tiny: tuple[str, ...], tmp_path: Path, child_environment: dict[str, str]
+) -> None:
+    """First what will happen, last what did; on a terminal a line is drawn over itself between them."""
+    command = [sys.executable, "-m", "launch.train", *tiny, "--data.validation="]
+    told = []
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150, 0, 0))
+    for name, place in (("terminal", theirs), ("file", subprocess.PIPE)):
+        with subprocess.Popen(
+            [*command, "--run", name], cwd=tmp_path, env=child_environment, stderr=place, stdout=subprocess.PIPE
+        ) as child:
+            if name == "terminal":
+                os.close(theirs)
+                told.append(read_terminal(ours))
+            else:
+                told.append(child.communicate()[1].decode())
+        assert child.returncode == 0, told
+    terminal, file = told
+    assert "\r" not in file
+    assert terminal.count("\r") > 4
+    assert "24/24" in terminal
+    for text in told:
+        lines = [line for line in text.replace("\r", "\n").splitlines() if line.strip() and "img" not in line]
+        assert lines[0].startswith("training 991203 parameters on 12 pictures"), text
+        assert lines[-1].startswith("done: 24 images"), text
+        assert sum("data wait" in line for line in lines) == 6, text
+
+
+def read_terminal(end: int) -> str:
+    """All that is written to a terminal until its other end is closed."""
+    text = b""
+    with contextlib.suppress(OSError):  # which is how it ends
+        while piece := os.read(end, 65536):
+            text += piece
+    os.close(end)
+    return text.decode()
 
 
 @pytest.mark.gpu
