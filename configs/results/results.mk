@@ -8,7 +8,10 @@ PHOTOS  ?= data/pictures
 TESTS   ?= data/test
 # how many pictures the recipe without photographs is trained on
 LEAVES  ?= 1000
-RECIPES ?= $(patsubst configs/results/%.yaml,%,$(wildcard configs/results/*.yaml))
+# folders of noisy renders, and of others with references; without them that recipe is left out
+RENDERS ?=
+RENDERS_TEST ?=
+RECIPES ?= $(filter-out $(if $(RENDERS),,render),$(patsubst configs/results/%.yaml,%,$(wildcard configs/results/*.yaml)))
 
 results: setup $(RECIPES:%=$(RESULTS)/scores/%)  ## train and measure configs/results/*: make results PHOTOS=/data/imagenet/train TESTS='/data/kodak'
 	$(BIN)/n2n results $(RESULTS) --out $(RESULTS)/results.md
@@ -24,6 +27,16 @@ $(RESULTS)/scores/%: configs/results/%.yaml | $(RESULTS)/photos/index.json
 	    $(BIN)/n2n evaluate $(RESULTS)/runs/$* --images $$test --json $(RESULTS)/scores/.$*/$$(basename $$test).json || exit; \
 	done
 	rm -rf $@ && mv $(RESULTS)/scores/.$* $@
+
+$(RESULTS)/scores/render: configs/results/render.yaml | $(RESULTS)/renders/index.json $(RESULTS)/renders-test/index.json
+	$(TORCHRUN) -m launch.train $< data.train=$(RESULTS)/renders run=$(RESULTS)/runs/render $(ARGS)
+	$(BIN)/n2n evaluate $(RESULTS)/runs/render --data $(RESULTS)/renders-test --json $@/renders.json
+
+$(RESULTS)/renders/index.json: | setup
+	$(BIN)/n2n shard --renders $(RENDERS) --out $(@D)
+
+$(RESULTS)/renders-test/index.json: | setup
+	$(BIN)/n2n shard --renders $(RENDERS_TEST) --out $(@D)
 
 $(RESULTS)/photos/index.json: | setup
 	$(BIN)/n2n shard $(PHOTOS) --out $(@D)
