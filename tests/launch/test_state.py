@@ -6,10 +6,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from launch.config import parse_config
 from launch.memory import memory_told
@@ -147,6 +149,35 @@ def test_a_batch_in_parts_is_the_whole_batch(
 def test_parts_must_divide_the_share(generator: torch.Generator) -> None:
     with pytest.raises(BadInput, match=r"train\.accumulate"):
         fresh(accumulate=3).step(batch(generator), 1e-3)
+
+
+class Reads(TorchDispatchMode):
+    """Counts what would wait for a GPU: a number read out of a tensor, or a result whose size depends on numbers."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "unique")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(word in func.name() for word in self.WAITING):
+            self.found.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize(("make", "loss"), [(batch, l2), (weighed, masked_l2), (measured, l2)])
+def test_nothing_in_a_step_waits_for_the_device(
+    generator: torch.Generator, parts: int, make: Callable[..., AnyPair], loss: Callable[..., LossSum]
+) -> None:
+    state, pair = fresh(accumulate=parts), make(generator)
+    with Reads() as reads:
+        for _ in range(2):
+            mean = state.step(pair, 1e-3, loss)
+        assert not reads.found
+        float(mean)
+    assert reads.found == ["aten::_local_scalar_dense"], "as this one does"
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
