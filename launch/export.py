@@ -37,13 +37,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--format", choices=sorted(FORMATS), help="what to write")
     parser.add_argument("--out", type=Path, help="file to write; the model card goes beside it")
     parser.add_argument("--ship", metavar="NAME", help="make this weights:NAME of the project, or of the folder --out")
-    parser.add_argument("--scores", type=Path, help="what `n2n evaluate --json` wrote, for the card")
+    parser.add_argument(
+        "--scores", type=Path, nargs="+", default=[], help="what `n2n evaluate --json` wrote, for the card"
+    )
     parser.add_argument("--licence", default="not stated", help="licence of the weights, for the card")
     parser.add_argument(
         "--trained-on", default="not stated", help="the pictures they have seen, in words, for the card"
     )
     options = check(parser.parse_args(arguments))
-    scores = read_scores(options.scores) if options.scores else []
+    scores = [score for path in options.scores for score in read_scores(path)]
     said = Said(scores, options.licence, options.trained_on)
     trained = read_trained(options.run)
     if options.ship:
