@@ -1,8 +1,7 @@
 """One source -> the samples that it becomes, or the reason why it becomes none."""
 
-import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut
@@ -26,19 +25,25 @@ class Sample:
     about: dict[str, Any]
 
 
-def ingest(
-    source: SourceFile, contents: Contents, storage: StorageConfig, levels: Levels, measure: bool
-) -> list[Sample | LeftOut] | LeftOut:
-    """Read and check one source; with `measure` its levels are counted even where it need not be decoded.
+class Read(NamedTuple):
+    """A source as its file is: the bytes, and their SHA-256 in hexadecimal digits."""
 
-    A picture that cannot train is left out with the reason. Raises BadInput where it has vanished or changed, and
-    for a volume where what reads such is not installed.
+    source: SourceFile
+    data: bytes
+    sha256: str
+
+
+def ingest(
+    read: Read, contents: Contents, storage: StorageConfig, levels: Levels, measure: bool
+) -> list[Sample | LeftOut] | LeftOut:
+    """Check one source; with `measure` its levels are counted even where it need not be decoded.
+
+    A picture that cannot train is left out with the reason. Raises BadInput for a volume where what reads such is not
+    installed.
     """
-    data = contents.read(source)
-    if isinstance(data, LeftOut):
-        return data
+    source, data, _ = read
     if is_volume(source.name) and not is_picture_npy(data):
-        return ingest_volume(data, source, contents, storage, levels)
+        return ingest_volume(read, contents, storage, levels)
     pixels, extension = None, PIXELS
     header = read_header(data) if storage.check == "header" else None
     if header is not None:
@@ -53,7 +58,7 @@ def ingest(
         return LeftOut(source.title, "unreadable", f"{what}: {got}, wanted {wanted}")
     if min(header.height, header.width) < storage.min_side:
         return too_small(source, header, storage)
-    about = describe(source, contents, header, data)
+    about = describe(read, contents, header)
     if extension != PIXELS:
         if pixels is not None:
             levels.add(pixels)
@@ -63,9 +68,10 @@ def ingest(
 
 
 def ingest_volume(
-    data: bytes, source: SourceFile, contents: Contents, storage: StorageConfig, levels: Levels
+    read: Read, contents: Contents, storage: StorageConfig, levels: Levels
 ) -> list[Sample | LeftOut] | LeftOut:
     """The slices of a volume, a sample each, and what is said of the empty ones: they are left out."""
+    source, data, _ = read
     if is_nifti(source.name):
         require_nibabel(source.where)
     try:
@@ -77,7 +83,7 @@ def ingest_volume(
     header = Header(height, width, 1, 8 * slices.pixels[0].itemsize)
     if min(height, width) < storage.min_side:
         return too_small(source, header, storage)
-    about = describe(source, contents, header, data)
+    about = describe(read, contents, header)
     if slices.scale is not None:
         about |= {"encoding": "linear", "scale": slices.scale}
     samples: list[Sample | LeftOut] = []
@@ -112,18 +118,18 @@ def decoded_samples(
     return samples
 
 
-def describe(source: SourceFile, contents: Contents, header: Header, data: bytes) -> dict[str, Any]:
+def describe(read: Read, contents: Contents, header: Header) -> dict[str, Any]:
     """What KEY.json says. A picture of our own sets keeps what was said of it first."""
-    earlier = contents.about(source)
+    earlier = contents.about(read.source)
     ours = {name: earlier[name] for name in ("source", "sha256") if isinstance(earlier.get(name), str)}
     return {
-        "source": source.title,
+        "source": read.source.title,
         "width": header.width,
         "height": header.height,
         "channels": header.channels,
         "bits": header.bits,
         "encoding": "srgb",
-        "sha256": hashlib.sha256(data).hexdigest(),
+        "sha256": read.sha256,
         **(ours if len(ours) == 2 else {}),
         **({"about": earlier} if earlier and len(ours) < 2 else {}),
     }

@@ -1,9 +1,11 @@
-"""The sources of a shard, read and checked in the shard's order, by threads ahead of their being written where it pays.
+"""The sources of a shard, read and checked in the shard's order, by threads ahead of their being written.
 
 Decoding leaves Python's lock for milliseconds and a store's answer takes as long, so threads keep more than one core
-busy. Where headers alone are looked at, threads wait for the lock more than they work: a quarter slower than none.
+busy. Where headers alone are looked at, threads that read and parse wait for the lock more than they work, a quarter
+slower than none: there one thread hashes a batch, and needs the lock for nothing else, while the next one is read.
 """
 
+import hashlib
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from types import TracebackType
 
 from pipeline.index import LeftOut
 from pipeline.remote import Remote
-from pipeline.sharding.ingest import Sample, ingest
+from pipeline.sharding.ingest import Read, Sample, ingest
 from pipeline.sharding.plan import Job
 from pipeline.sharding.statistics import Levels
 from pipeline.sharding.storage import StorageConfig
@@ -23,9 +25,14 @@ THREADS = 3  # with the two that hash and write the shard, as many as four cores
 BATCH = 32  # pictures that a thread takes at a time: handing over one costs more than parsing its header
 BATCH_BYTES = 1 << 22  # of their files, so that a few huge ones do not fill the memory
 AHEAD = 5  # batches
+HASHED_BEHIND = 3  # batches that may wait for their hash, so that one to be decoded in between stops nobody
 REMOTE_THREADS, REMOTE_AHEAD = 16, 32  # where most of a thread's time is waiting for an answer
 
-Result = tuple[int, list[Sample | LeftOut] | LeftOut]
+Batch = list[tuple[int, SourceFile]]
+Ingested = list[Sample | LeftOut] | LeftOut
+Result = tuple[int, Ingested]
+Hashed = tuple[list[Read | LeftOut], dict[int, Ingested], Levels]
+"""A batch whose files are hashed, and, by number, what became of those that had to be decoded."""
 
 
 class ReadAhead:
@@ -39,29 +46,58 @@ class ReadAhead:
         keep_freed_memory()
         remote = any(isinstance(source.root, Remote) for source in job.files)
         self._ahead = REMOTE_AHEAD if remote else AHEAD
-        self._at_once = storage.check == "header" and storage.store == "source" and not remote
-        self._threads = ThreadPoolExecutor(REMOTE_THREADS if remote else THREADS)
+        self._headers_alone = storage.check == "header" and storage.store == "source" and not remote
+        self._threads = ThreadPoolExecutor(1 if self._headers_alone else REMOTE_THREADS if remote else THREADS)
         self._local = threading.local()  # a thread's own open files: one must not close what another reads
 
     def __iter__(self) -> Iterator[Result]:
         waiting: deque[Future[tuple[list[Result], Levels]]] = deque()
+        if self._headers_alone:
+            yield from self._hashed_behind()
+            return
         for batch in self._batches():
-            if self._at_once:
-                yield from self._take(self._ingest(batch))
-                continue
-            waiting.append(self._threads.submit(self._ingest, batch))
+            waiting.append(self._threads.submit(self._read_and_ingest, batch))
             if len(waiting) >= self._ahead:
                 yield from self._take(waiting.popleft().result())
         while waiting:
             yield from self._take(waiting.popleft().result())
+
+    def _hashed_behind(self) -> Iterator[Result]:
+        """Each batch is parsed when the next ones have been read, by when a thread has hashed it."""
+        waiting: deque[tuple[Batch, Future[Hashed]]] = deque()
+        for batch in self._batches():
+            waiting.append((batch, self._threads.submit(self._hash, batch, self._read(batch))))
+            if len(waiting) > HASHED_BEHIND:
+                yield from self._parsed(*waiting.popleft())
+        for batch, hashed in waiting:
+            yield from self._parsed(batch, hashed)
+
+    def _hash(self, batch: Batch, files: list[bytes | LeftOut]) -> Hashed:
+        """What the thread does: of those to be measured, which are decoded, all there is to do."""
+        reads, results, levels = with_digests(batch, files), {}, Levels()
+        for (number, _), read in zip(batch, reads, strict=True):
+            if number % self.job.measure_every == 0 and isinstance(read, Read):
+                results[number] = ingest(read, self._contents(), self.storage, levels, measure=True)
+        return reads, results, levels
+
+    def _parsed(self, batch: Batch, hashed: Future[Hashed]) -> Iterator[Result]:
+        reads, measured, levels = hashed.result()
+        for (number, _), read in zip(batch, reads, strict=True):
+            if isinstance(read, LeftOut):
+                yield number, read
+            elif number in measured:
+                yield number, measured[number]
+            else:
+                yield number, ingest(read, self._contents(), self.storage, levels, measure=False)
+        self.levels.merge(levels)
 
     def _take(self, batch: tuple[list[Result], Levels]) -> list[Result]:
         results, levels = batch
         self.levels.merge(levels)
         return results
 
-    def _batches(self) -> Iterator[list[tuple[int, SourceFile]]]:
-        batch: list[tuple[int, SourceFile]] = []
+    def _batches(self) -> Iterator[Batch]:
+        batch: Batch = []
         size = 0
         for number, source in enumerate(self.job.files, self.job.first_key):
             batch.append((number, source))
@@ -71,14 +107,25 @@ class ReadAhead:
                 batch, size = [], 0
         yield batch
 
-    def _ingest(self, batch: list[tuple[int, SourceFile]]) -> tuple[list[Result], Levels]:
+    def _contents(self) -> Contents:
         if not hasattr(self._local, "contents"):
             self._local.contents = Contents()
-        contents, levels = self._local.contents, Levels()
-        results = []
-        for number, source in batch:
-            measure = number % self.job.measure_every == 0
-            results.append((number, ingest(source, contents, self.storage, levels, measure)))
+        contents: Contents = self._local.contents
+        return contents
+
+    def _read(self, batch: Batch) -> list[bytes | LeftOut]:
+        contents = self._contents()
+        return [contents.read(source) for _, source in batch]
+
+    def _read_and_ingest(self, batch: Batch) -> tuple[list[Result], Levels]:
+        contents, levels = self._contents(), Levels()
+        results: list[Result] = []
+        for (number, _), read in zip(batch, with_digests(batch, self._read(batch)), strict=True):
+            if isinstance(read, Read):
+                measure = number % self.job.measure_every == 0
+                results.append((number, ingest(read, contents, self.storage, levels, measure)))
+            else:
+                results.append((number, read))
         return results, levels
 
     def __enter__(self) -> "ReadAhead":
@@ -88,6 +135,14 @@ class ReadAhead:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
+
+
+def with_digests(batch: Batch, files: list[bytes | LeftOut]) -> list[Read | LeftOut]:
+    """Each source with its bytes and their SHA-256, or why there are none."""
+    return [
+        data if isinstance(data, LeftOut) else Read(source, data, hashlib.sha256(data).hexdigest())
+        for (_, source), data in zip(batch, files, strict=True)
+    ]
 
 
 def keep_freed_memory() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.atomic import write_whole
-from pipeline.index import MEMBER, MEMBERS, SAMPLES, SCENE, LeftOut, crc32, file_sha256
+from pipeline.index import MEMBER, MEMBERS, SAMPLES, SCENE, LeftOut, file_sha256
 from pipeline.remote import Place
 from pipeline.sharding.realisations import Realisations
 from pipeline.sharding.scene_plan import SceneJob
@@ -36,13 +36,15 @@ def write_scenes(job: SceneJob[Any], out: Place, work: Place) -> ShardResult:
             for part, sample in enumerate(samples):
                 rows.append(tar, f"{number:09d}" + (f"_{part:04d}" if len(samples) > 1 else ""), sample)
         sha256, size = tar.finish(), tar.size
-    tables = {".npy": np.array(rows.scenes, SCENE), MEMBERS_SUFFIX: np.array(rows.members, MEMBER)}
+    members = np.array(rows.members, MEMBER)
+    members["crc32"] = tar.checksums
+    tables = {".npy": np.array(rows.scenes, SCENE), MEMBERS_SUFFIX: members}
     return Written(job.name, size, sha256, rows.dali).finish(out, work, tables, left_out, Levels())
 
 
 @dataclass
 class SceneRows:
-    """The samples of a shard so far: rows of the tables and lines of the DALI index."""
+    """The samples of a shard so far: rows of the tables but for their checksums, and lines of the DALI index."""
 
     scenes: list[tuple[int, ...]] = field(default_factory=list)
     members: list[tuple[Any, ...]] = field(default_factory=list)
@@ -61,11 +63,10 @@ class SceneRows:
         for extension in sorted(files):
             name, number, stored = files[extension]
             data = json.dumps(about).encode() if stored is None else as_npy(stored)
-            header = tar_header(f"{key}.{extension}", len(data))
-            offset = tar.add(header, data)
+            offset = tar.add(tar_header(f"{key}.{extension}", len(data)), data)
             parts.append(f"{extension} {offset} {len(data)} {key}.{extension}")
             dtype, channels = ("", 0) if stored is None else (stored.dtype.str, len(stored))
-            self.members.append((offset, len(data), crc32(data, crc32(header)), number, name, dtype, channels, 0))
+            self.members.append((offset, len(data), 0, number, name, dtype, channels, 0))
         self.dali.append(" ".join(parts))
 
 

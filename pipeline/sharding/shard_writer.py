@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput
-from pipeline.index import REMAKE, SAMPLE, SAMPLES, LeftOut, ShardEntry, crc32, file_sha256, idx_name
+from pipeline.index import REMAKE, SAMPLE, SAMPLES, LeftOut, ShardEntry, file_sha256, idx_name
 from pipeline.remote import Place
 from pipeline.sharding.ingest import Sample
 from pipeline.sharding.plan import Job
@@ -96,8 +96,9 @@ def write_shard(job: Job, out: Place, work: Place, storage: StorageConfig) -> Sh
                     continue
                 rows.append(tar, f"{number:09d}" + (f"_{part:04d}" if len(samples) > 1 else ""), sample)
         sha256, size = tar.finish(), tar.size
-    shard = Written(job.name, size, sha256, rows.dali)
-    return shard.finish(out, work, {".npy": np.array(rows.table, SAMPLE)}, left_out, ahead.levels)
+    table = np.array(rows.table, SAMPLE)
+    table["crc32"] = np.array(tar.checksums, np.uint32)[rows.pictures]
+    return Written(job.name, size, sha256, rows.dali).finish(out, work, {".npy": table}, left_out, ahead.levels)
 
 
 @dataclass(frozen=True)
@@ -146,24 +147,26 @@ def gather(results: list[ShardResult], out: Place, work: Place) -> Tables:
 
 @dataclass
 class Rows:
-    """The samples of a shard so far: rows of the table and lines of the DALI index."""
+    """The samples of a shard so far: rows of the table but for their checksums, and lines of the DALI index."""
 
     table: list[tuple[int, ...]] = field(default_factory=list)
+    pictures: list[int] = field(default_factory=list)
+    """Which member of the tar each sample's picture is."""
     dali: list[str] = field(default_factory=list)
 
     def append(self, tar: TarWriter, key: str, sample: Sample) -> None:
         """Write one sample's members, sorted by extension as webdataset's own writer does."""
         members = {sample.extension: sample.data, "json": json.dumps(sample.about).encode()}
-        parts, picture_offset, crc = [], 0, 0
-        for extension in sorted(members):
+        parts, picture_offset = [], 0
+        for number, extension in enumerate(sorted(members), 2 * len(self.table)):
             name, data = f"{key}.{extension}", members[extension]
-            header = tar_header(name, len(data))
-            offset = tar.add(header, data)
+            offset = tar.add(tar_header(name, len(data)), data)
             parts.append(f"{extension} {offset} {len(data)} {name}")
             if extension == sample.extension:
-                picture_offset, crc = offset, crc32(data, crc32(header))
+                picture_offset = offset
+                self.pictures.append(number)
         self.dali.append(" ".join(parts))
         shape = sample.header
         decoded = int(sample.extension == PIXELS)
-        row = (picture_offset, len(sample.data), 0, crc, shape.height, shape.width)
+        row = (picture_offset, len(sample.data), 0, 0, shape.height, shape.width)
         self.table.append((*row, shape.channels, shape.bits, decoded))

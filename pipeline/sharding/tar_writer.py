@@ -1,4 +1,4 @@
-"""A plain tar, written in one pass: each member's place is known as it is written, and the whole is hashed meanwhile.
+"""A plain tar, written in one pass: each member's place is known as it is written, and all is hashed meanwhile.
 
 Not webdataset.TarWriter: it goes through Python's tarfile at several times the cost of a member, gives no offsets,
 and its times would make every run's bytes differ. Any tar, webdataset, wids and DALI read the result.
@@ -10,6 +10,8 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import BinaryIO
+
+from pipeline.index import crc32
 
 BLOCK = 512  # a member is one header block and its bytes, padded to blocks
 RECORD = 20 * BLOCK  # archives end on a multiple of it, as tar writes them
@@ -43,10 +45,13 @@ class TarWriter:
 
     def __init__(self, file: BinaryIO) -> None:
         self.size = 0
+        self.checksums: list[int] = []
+        """The CRC-32 of each member's header and bytes, in the order of `add`; of all of them after `finish`."""
         self._file = file
         self._sha256 = hashlib.sha256()
         self._parts: list[bytes] = []
         self._gathered = 0
+        self._members: list[tuple[int, int]] = []  # of what is gathered: from its header to the end of its bytes
         # One thread each, so that both keep the order without waiting for one another.
         self._hashing, self._writing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         self._running: deque[Future[None]] = deque()
@@ -54,6 +59,7 @@ class TarWriter:
     def add(self, header: bytes, data: bytes) -> int:
         """Append a member with the header that `tar_header` made for it; the offset of its data."""
         offset = self.size + BLOCK
+        self._members.append((self._gathered, self._gathered + BLOCK + len(data)))
         self._append(header, data, _ZEROS[: -len(data) % BLOCK])
         return offset
 
@@ -66,10 +72,16 @@ class TarWriter:
             self._flush()
 
     def _flush(self) -> None:
-        data, self._parts, self._gathered = b"".join(self._parts), [], 0
-        self._running.append(self._hashing.submit(self._sha256.update, data))
+        data, members = b"".join(self._parts), self._members
+        self._parts, self._members, self._gathered = [], [], 0
+        self._running.append(self._hashing.submit(self._hash, data, members))
         self._running.append(self._writing.submit(write_all, self._file.fileno(), data))
         self._wait(2 * BEHIND)
+
+    def _hash(self, data: bytes, members: list[tuple[int, int]]) -> None:
+        self._sha256.update(data)
+        view = memoryview(data)
+        self.checksums += [crc32(view[start:end]) for start, end in members]
 
     def _wait(self, running: int) -> None:
         """Until at most so many are under way. Raises what writing raised, such as OSError on a full disk."""

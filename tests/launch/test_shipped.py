@@ -128,12 +128,15 @@ def test_making_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     scores = {"denoiser": "d", "noise": "gaussian sigma_255=25", "pictures": "kodak", "images": [1] * 24}
     scores["mean"] = {"psnr_noisy_srgb_db": 20.17, "psnr_srgb8_db": 31.22, "ssim_srgb8": 0.8554}
     (tmp_path / "scores.json").write_text(json.dumps(scores))
-    arguments = ["--out", str(tmp_path / "made"), "--scores", str(tmp_path / "scores.json"), "--licence", "CC0-1.0"]
+    (tmp_path / "more.json").write_text(json.dumps({"evaluations": [{**scores, "pictures": "set14"}]}))
+    files = [str(tmp_path / name) for name in ("scores.json", "more.json")]
+    arguments = ["--out", str(tmp_path / "made"), "--licence", "CC0-1.0", "--scores", *files]
     for name in ("one", "two"):
         export.main(["--weights", "gaussian", "--ship", name, *arguments])
     made = shipped.shipped(tmp_path / "made")
     assert list(made) == ["one", "two"]
     assert made["two"].results[0]["denoised_db"] == 31.22
+    assert [result["pictures"] for result in made["two"].results] == ["kodak", "set14"]
     assert made["two"].images == shipped.shipped()["gaussian"].images
     noisy = torch.rand(3, 40, 50)
     again = Denoiser.load(located("weights:two", tmp_path / "made"), CPU)

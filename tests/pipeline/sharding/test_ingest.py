@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipeline.index import LeftOut
 from pipeline.picture import decode
-from pipeline.sharding.ingest import Sample, ingest
+from pipeline.sharding.ingest import Read, Sample, ingest
 from pipeline.sharding.statistics import Levels
 from pipeline.sharding.storage import StorageConfig
 from pipeline.sources.contents import Contents
@@ -32,7 +32,8 @@ def taken(
 ) -> tuple[list[Sample] | LeftOut, Levels]:
     (tmp_path / name).write_bytes(data)
     levels = Levels()
-    return ingest(list_sources([tmp_path])[0], Contents(), StorageConfig(**storage), levels, measure), levels
+    read = Read(list_sources([tmp_path])[0], data, hashlib.sha256(data).hexdigest())
+    return ingest(read, Contents(), StorageConfig(**storage), levels, measure), levels
 
 
 def test_a_file_keeps_its_bytes_and_says_where_it_came_from(tmp_path: Path) -> None:
