@@ -53,6 +53,8 @@ class Moments:
         signal, *clocks = self._agreed([self.stop.asked(), *map(int, passed)])
         named = zip(self.rhythms.items(), clocks, strict=True)
         due = frozenset(name for (name, each), clock in named if clock or each.images_passed(images, self.batch))
+        for name in due:  # what images have brought about need not come again by the clock soon after
+            self.rhythms[name].restart()
         return Moment(images >= self.total, name_of(signal), due)
 
     def _agreed(self, mine: list[int]) -> list[int]:

@@ -25,6 +25,10 @@ class Rhythm:
     def __init__(self, images: int, minutes: float) -> None:
         self.images = images
         self.seconds = 60 * minutes
+        self.restart()
+
+    def restart(self) -> None:
+        """Let the minutes begin anew."""
         self.began = time.monotonic()
 
     def images_passed(self, images: int, batch: int) -> bool:
@@ -35,7 +39,7 @@ class Rhythm:
         """Whether the time is over; if so, once, as it begins anew."""
         over = 0 < self.seconds <= time.monotonic() - self.began
         if over:
-            self.began = time.monotonic()
+            self.restart()
         return over
 
 
