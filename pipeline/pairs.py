@@ -76,6 +76,20 @@ class MeasuredPair(NamedTuple):
 AnyPair = Pair | MaskedPair | MeasuredPair
 
 
+class RealPairs(Dataset[Pair | BadInput]):
+    """Pairs of what brings its own noise, by draw number: those who know a `batch` of draws."""
+
+    def batch(self, draws: Sequence[int]) -> Pair:
+        raise NotImplementedError
+
+    def __getitem__(self, draws: Sequence[int]) -> Pair | BadInput:
+        """The batch of these draws; what is wrong with the data is returned, as PairDataset does."""
+        try:
+            return self.batch(draws)
+        except BadInput as error:
+            return error
+
+
 class PairDataset(Dataset[AnyPair | CleanCrops | BadInput]):
     """Pairs by draw number. The item of a list of draws is one batch, made in one go.
 

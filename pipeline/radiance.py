@@ -41,8 +41,13 @@ class RendersConfig:
     """What the network puts out: a logarithm of radiance, or radiance itself, whose training is unstable."""
     target: Literal["others", "one"] = "others"
     """Of a frame's further realisations, the target is the mean by samples per pixel, or one that the draw picks."""
+    importance: float = 0.0
+    """Share of the crops that are placed where the source is noisy, rather than anywhere. Noise is measured in the
+    source alone, so that the mean of the targets stays."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.importance <= 1:
+            raise ValueError(f"renders.importance is {self.importance}; wanted a share, 0 to 1")
         if len(set(self.buffers)) < len(self.buffers):
             raise ValueError(f"renders.buffers is {list(self.buffers)}; wanted each once")
 

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from pipeline.errors import BadInput
 from pipeline.geometry import cropped_at, random_place
 from pipeline.order import Order
-from pipeline.pairs import Pair, PairsConfig
+from pipeline.pairs import Pair, PairsConfig, RealPairs
 from pipeline.picture import Pixels
 from pipeline.randomness import draw_generators, key
 from pipeline.realisations import RealisationSet
@@ -18,7 +17,7 @@ from pipeline.realisations import RealisationSet
 SHOTS = 0x73686F74  # of the key: which pair of a scene is its first
 
 
-class ShotPairs(Dataset[Pair | BadInput]):
+class ShotPairs(RealPairs):
     """Source and target are two shots of one scene, all ordered pairs of them in turn.
 
     A scene is visited once an epoch. At its visit number v it shows ordered pair (start + v) modulo K (K - 1) of its
@@ -39,13 +38,6 @@ class ShotPairs(Dataset[Pair | BadInput]):
             wanted = "a reference" if pairs.target == "clean" else "two realisations"
             sample = int(np.argmin(lacking))
             raise BadInput("a scene that cannot train", shards.where(sample), f"pairs.target {pairs.target}", wanted)
-
-    def __getitem__(self, draws: Sequence[int]) -> Pair | BadInput:
-        """The batch of these draws; bad data is returned, as PairDataset does."""
-        try:
-            return self.batch(draws)
-        except BadInput as error:
-            return error
 
     def batch(self, draws: Sequence[int]) -> Pair:
         samples = self.order.samples(draws)

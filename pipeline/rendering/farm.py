@@ -18,11 +18,13 @@ from typing import Any
 
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput
+from pipeline.orphans import die_with_parent
 from pipeline.rendering.frame_files import Samples, render_frame
 from pipeline.rendering.renderer import Film, Variant, load_mitsuba
 from pipeline.rendering.scenes import View
 
 SAYS = "render.json"
+GENERATION = 2  # of rooms and of cameras: the same options and another generation are other frames
 LLVM = "apt install libllvm19 (Mitsuba ends with an older one), or --variant scalar_rgb, which needs none"
 
 _mitsuba: Any = None
@@ -41,7 +43,7 @@ class RenderConfig:
 def claim(out: Path, config: RenderConfig) -> None:
     """Write down what is rendered here. Raises BadInput where something else was: files of both would be mixed."""
     out.mkdir(parents=True, exist_ok=True)
-    said = {**asdict(config), "mitsuba": version()}
+    said = {**asdict(config), "mitsuba": version(), "generation": GENERATION}
     path = out / SAYS
     if not path.exists():
         with write_whole(path) as file:
@@ -90,6 +92,7 @@ def render_views(views: Sequence[View], config: RenderConfig, out: Path, workers
 
 def start_renderer(variant: Variant, threads: int) -> None:
     global _mitsuba
+    die_with_parent()
     # What is wrong with it is said by the first frame: of a process that fails here, nobody learns why.
     with contextlib.suppress(BadInput):
         _mitsuba = load_mitsuba(variant, threads)

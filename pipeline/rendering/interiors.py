@@ -37,10 +37,11 @@ def interior(generator: Rng) -> tuple[NDArray[np.float64], list[Node]]:
         nodes += wall_with_window(half, generator) if open_wall else [wall(name, half, generator)]
     if window:
         nodes += sky_and_sun(generator)
-    nodes += lamps(half, generator, least=0 if window else 1)
-    if generator.random() < (0.35 if window else 0.6):
+    bulbs = lamps(half, generator, least=0 if window else 1)
+    nodes += bulbs
+    if generator.random() < (0.35 if window else 0.6) or not bulbs:  # the sky alone lights corners too seldom
         nodes.append(panel(half, generator))
-    nodes += [thing(half, generator) for _ in range(generator.integers(3, 10))]
+    nodes += [thing(half, generator) for _ in range(generator.integers(4, 12))]
     return half, nodes
 
 
@@ -89,16 +90,16 @@ def sky_and_sun(generator: Rng) -> list[Node]:
 
 
 def lamps(half: NDArray[np.float64], generator: Rng, least: int) -> list[Node]:
-    """Small bright spheres, some of them in a shade of glass."""
+    """Small bright spheres, some of them in a shade of glass; never all, as few paths leave one to light a room."""
     nodes: list[Node] = []
-    for _ in range(generator.integers(least, 4)):
+    for number in range(generator.integers(least, 4)):
         radius = generator.uniform(0.03, 0.12)
         centre = generator.uniform([-0.8, -0.2, -0.8], [0.8, 0.85, 0.8]) * half
         power = generator.uniform(0.3, 2) / radius**2
         warm = rgb((np.array([1, 0.8, 0.55]) ** generator.uniform(0, 1.5) * power).tolist())
         emitter = {"type": "area", "radiance": warm}
         nodes.append({"type": "sphere", "center": centre.tolist(), "radius": radius, "emitter": emitter})
-        if generator.random() < 0.25:
+        if generator.random() < 0.35 and number:
             glass = {"type": "dielectric", "int_ior": 1.5}
             nodes.append({"type": "sphere", "center": centre.tolist(), "radius": 1.8 * radius, "bsdf": glass})
     return nodes
@@ -157,7 +158,7 @@ def surface(generator: Rng, plain: bool = False) -> Node:
         reflectance["to_uv"] = scaled(across, down, 1)
     else:
         picture = dead_leaves(TEXTURE, generator)
-        across, down = generator.uniform(0.7, 3, 2)
+        across, down = generator.uniform(0.5, 2, 2)
         reflectance = {"type": "bitmap", "bitmap": picture, "to_uv": scaled(across, down, 1)}
     return two_sided({"type": "diffuse", "reflectance": reflectance})
 
@@ -169,7 +170,7 @@ def two_sided(bsdf: Node) -> Node:
 def colour(generator: Rng) -> Node:
     """A muted one, from nearly black to nearly white."""
     grey = generator.beta(1.6, 1.2)
-    tinted: list[float] = np.clip(grey + generator.normal(0, 0.15, 3), 0.03, 0.92).tolist()
+    tinted: list[float] = np.clip(grey + generator.normal(0, 0.1, 3), 0.03, 0.92).tolist()
     return rgb(tinted)
 
 

@@ -7,7 +7,7 @@ rough metal goes far above 1, and is clipped; an LLVM that it cannot use ends th
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,9 @@ BUFFERS = {"color": slice(-10, -7), "albedo": slice(-7, -4), "normal": slice(-4,
 TRIES = 16  # at a camera that is not inside something
 NEAREST = 0.5  # of the usual distance, in the geometric mean, that a moved camera may see
 LOOK_SPP = 1
+LOOK = 32  # pixels a side
+LIT = 0.95  # of a view's pixels that light reaches, at least, by some of LIGHT_SPP paths
+LIGHT_SPP = 16
 SEEDS = 1 << 32  # of Mitsuba's scalar variants, which give every pixel of every seed a stream of its own
 
 
@@ -69,8 +72,8 @@ class Renderer:
         own = self.scene.integrator()
         self.light = own if own is not None and "AOV" not in type(own).__name__ else self._path()
         self.layers = mitsuba.load_dict({"type": "aov", "aovs": AOVS, "light": self.light})
-        camera = self._camera_in_room() if isinstance(view.scene, int) else self._camera_of_file(view.scene)
-        self.sensor = self._sensor(camera)
+        self.camera = self._camera_in_room() if isinstance(view.scene, int) else self._camera_of_file(view.scene)
+        self.sensor = self._sensor(self.camera)
 
     def render(self, spp: int, seed: int) -> dict[str, Planes]:
         """Radiance, albedo, normal and depth of the same samples, (C, H, W)."""
@@ -136,26 +139,39 @@ class Renderer:
         generator = self.view.generator("camera")
         return self._open(lambda: moved(own, diagonal, generator), least=NEAREST * self._distance(own))
 
-    def _open(self, propose: Any, least: float) -> Camera:
-        """The first camera proposed that does not look at something before its nose; or the one that sees farthest."""
-        best, farthest = None, -1.0
+    def _open(self, propose: Callable[[], Camera], least: float) -> Camera:
+        """The first camera proposed that sees far enough and hardly any darkness; or the one that comes nearest.
+
+        A view that light hardly reaches teaches nothing: brought to the exposure of others, its few bright pixels are
+        as large as all of theirs together.
+        """
+        best, most = None, -1.0
         for _ in range(TRIES):
             camera = propose()
-            distance = self._distance(camera)
-            if distance > farthest:
-                best, farthest = camera, distance
-            if distance >= least:
+            open_enough = min(1.0, self._distance(camera) / max(least, 1e-6))
+            good = open_enough * min(1.0, self._lit(camera) / LIT) if open_enough > most else 0.0
+            if good > most:
+                best, most = camera, good
+            if good >= 1:
                 break
-        assert best is not None  # distances are not negative
+        assert best is not None  # no product of shares is negative
         return best
 
     def _distance(self, camera: Camera) -> float:
         """The geometric mean of what a camera sees, without what is infinitely far."""
         look = self.mitsuba.load_dict({"type": "aov", "aovs": "depth:depth"})
-        sensor = self._sensor(camera, width=32, height=32)
-        depth = np.array(self.mitsuba.render(self.scene, sensor=sensor, integrator=look, spp=LOOK_SPP, seed=0))
+        depth = self._look(camera, look, LOOK_SPP)
         seen = depth[depth > 0]
         return float(np.exp(np.log(seen).mean())) if seen.size else 0.0
+
+    def _lit(self, camera: Camera) -> float:
+        """The share of pixels that some path has found light for."""
+        return float((self._look(camera, self.light, LIGHT_SPP)[..., :3].max(axis=-1) > 0).mean())
+
+    def _look(self, camera: Camera, integrator: Any, spp: int) -> NDArray[np.float32]:
+        """A small picture, (LOOK, LOOK, channels), the same at every call."""
+        sensor = self._sensor(camera, width=LOOK, height=LOOK)
+        return np.array(self.mitsuba.render(self.scene, sensor=sensor, integrator=integrator, spp=spp, seed=0))
 
     def _sensor(self, camera: Camera, width: int = 0, height: int = 0) -> Any:
         film = {

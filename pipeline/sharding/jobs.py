@@ -9,11 +9,9 @@ import os
 import platform
 import signal
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +21,7 @@ from tqdm import tqdm
 from pipeline.atomic import PARTIAL, write_whole
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut
+from pipeline.orphans import die_with_parent
 from pipeline.remote import Place, Remote
 from pipeline.sharding.part import Part
 from pipeline.sharding.shard_writer import ShardResult, load_result
@@ -131,7 +130,7 @@ def _write_all(plan: Plan, write: Write, out: Place, workers: int, numbers: rang
         return
     # spawn: a forked child would inherit locks of threads that libraries have started
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(todo)), context, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(min(workers, len(todo)), context, initializer=die_with_parent) as pool:
         waiting = iter(todo)
         futures: dict[Future[ShardResult], int] = {}
         try:
@@ -161,18 +160,6 @@ def _interrupt_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-def _start_worker() -> None:
-    """Die with the parent: an orphan would go on writing what the same command, run again, is writing."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def die_with_parent() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=die_with_parent, daemon=True).start()
 
 
 def load_results(plan: Plan, out: Place, numbers: range) -> Iterator[ShardResult | None]:

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
 from pipeline.index import LeftOut
+from pipeline.memory import keep_freed_memory
 from pipeline.remote import Remote
 from pipeline.sharding.ingest import Read, Sample, ingest
 from pipeline.sharding.plan import Job
@@ -26,6 +27,7 @@ BATCH = 32  # pictures that a thread takes at a time: handing over one costs mor
 BATCH_BYTES = 1 << 22  # of their files, so that a few huge ones do not fill the memory
 AHEAD = 5  # batches
 HASHED_BEHIND = 3  # batches that may wait for their hash, so that one to be decoded in between stops nobody
+KEPT_BYTES = 31 << 20  # of a freed block, at most: pictures of more are rare, and their memory is better given back
 REMOTE_THREADS, REMOTE_AHEAD = 16, 32  # where most of a thread's time is waiting for an answer
 
 Batch = list[tuple[int, SourceFile]]
@@ -43,7 +45,7 @@ class ReadAhead:
         self.storage = storage
         self.levels = Levels()
         """Of all sources so far."""
-        keep_freed_memory()
+        keep_freed_memory(KEPT_BYTES)
         remote = any(isinstance(source.root, Remote) for source in job.files)
         self._ahead = REMOTE_AHEAD if remote else AHEAD
         self._headers_alone = storage.check == "header" and storage.store == "source" and not remote
@@ -143,13 +145,3 @@ def with_digests(batch: Batch, files: list[bytes | LeftOut]) -> list[Read | Left
         data if isinstance(data, LeftOut) else Read(source, data, hashlib.sha256(data).hexdigest())
         for (_, source), data in zip(batch, files, strict=True)
     ]
-
-
-def keep_freed_memory() -> None:
-    """Have the C library keep what pictures leave for those that come after, instead of returning it to the kernel.
-
-    Else every page is faulted in and zeroed anew: nine faults a photograph, a tenth of the processor's time. glibc
-    keeps up to twice the largest block that has ever been freed, up to 32 MiB; nobody touches this one. Other C
-    libraries take no notice.
-    """
-    bytes(31 << 20)

@@ -1,12 +1,17 @@
 """The verb render: from rooms or a scene's file to a set of shards, in parts, and what it refuses."""
 
 import json
+import random
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.realisations import RealisationSet
+from tests.conftest import environment
 
 SCENE = """<scene version="3.0.0">
   <integrator type="path"><integer name="max_depth" value="3"/></integrator>
@@ -76,3 +81,50 @@ def test_a_scene_that_is_none_is_one_message(tmp_path: Path, run_verb: Any) -> N
         assert message in done.stderr
         assert "Traceback" not in done.stderr
         assert not list((tmp_path / f"out-{name}").glob("*.exr"))
+
+
+ROOMS = ("--rooms=4", "--size=16x16", "--spp=1", "--max-depth=3", "--reference-spp=16", "--variant=scalar_rgb")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_workers_and_kills_change_no_byte(tmp_path: Path, run_verb: Any) -> None:
+    """Killed as the kernel does where memory runs out, at random moments: no orphan is left, nothing is half."""
+    pytest.importorskip("mitsuba")
+    assert run_verb("pipeline.render", *ROOMS, "--out=one").returncode == 0
+    assert run_verb("pipeline.render", *ROOMS, "--out=two", "--workers=2").returncode == 0
+    whole = files(tmp_path / "one")
+    assert len(whole) == 4 * 3 + 1
+    assert files(tmp_path / "two") == whole
+
+    out, moments = tmp_path / "killed", random.Random(0)
+    command = [sys.executable, "-m", "pipeline.render", *ROOMS, "--out", str(out), "--workers=2"]
+    killed = 0
+    for least in (1, 4, 8):
+        process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and len(list(out.glob("*.exr"))) < least:
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.05))
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        own = [Path("/proc") / pid for pid in children.read_text().split()] if process.poll() is None else []
+        process.kill()
+        killed += process.wait() < 0
+        until = time.monotonic() + 20
+        while any(alive(child) for child in own):
+            assert time.monotonic() < until, "processes of the renderer outlive it"
+            time.sleep(0.05)
+        finished = {name: data for name, data in files(out).items() if name.endswith(".exr")}
+        assert finished == {name: whole[name] for name in finished}
+    assert killed
+    subprocess.run(command, env=environment(), check=True, capture_output=True)
+    assert files(out) == whole
+
+
+def alive(process: Path) -> bool:
+    """Whether a process still runs; one that is only waited for has ended."""
+    try:
+        return process.joinpath("stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

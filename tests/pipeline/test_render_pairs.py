@@ -139,3 +139,47 @@ def test_a_set_without_a_buffer_that_is_wanted_is_said(frames: RealisationSet) -
     pairs = dataset(frames)
     wanting = RenderPairDataset(frames, pairs.order, pairs.config, RendersConfig(buffers=("normal",)), 3)
     assert "also normal" in str(wanting[[0]])
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory: pytest.TempPathFactory) -> RealisationSet:
+    """A frame whose first realisation is noisy on its left side alone, the second on its right."""
+    folder = tmp_path_factory.mktemp("halves")
+    rng = np.random.default_rng(1)
+    for number, name in enumerate("ab"):
+        pixels = np.full((3, SIDE, SIDE), 1.0 + number)
+        pixels[:, :, number * SIDE // 2 : (number + 1) * SIDE // 2] += rng.normal(0, 0.2, (3, SIDE, SIDE // 2))
+        channels = {letter: plane.astype(np.float32) for letter, plane in zip("RGB", pixels, strict=True)}
+        (folder / f"room_{name}.exr").write_bytes(encode(channels))
+    shard_renders([folder], folder / "set", RenderShardConfig(audit=AuditConfig(mode="keep")))
+    return RealisationSet(folder / "set")
+
+
+def test_crops_are_where_the_source_is_noisy(halves: RealisationSet) -> None:
+    """By the source's noise and not the target's, in about the share that is asked for, in any grouping."""
+    pairs = {}
+    for share in (0.0, 0.5, 1.0):
+        renders = RendersConfig(importance=share, target="one")
+        pairs[share] = RenderPairDataset(
+            halves, Order(3, halves.samples_per_shard), PairsConfig(crop=8), renders, seed=3
+        )
+    draws = range(400)
+
+    def noisy(batch: Any) -> tuple[float, float]:
+        """The share of sources, and of targets, that show noise."""
+        shown = [(view.std((2, 3)).mean(1) > 1e-3).double().mean() for view in batch]
+        return float(shown[0]), float(shown[1])
+
+    whole = {share: one.batch(draws) for share, one in pairs.items()}
+    assert noisy(whole[0.0]) == pytest.approx((0.5, 0.5), abs=0.15)
+    assert noisy(whole[1.0])[0] > 0.95  # the halves' border is an edge, and counts as noise
+    assert noisy(whole[1.0])[1] < 0.3  # at the border of the halves
+    assert noisy(whole[0.5])[0] == pytest.approx(0.75, abs=5 * np.sqrt(0.75 * 0.25 / 400))
+    for number in (0, 7, 399):
+        assert np.array_equal(whole[0.5].source[number], pairs[0.5].batch([number]).source[0])
+        assert np.array_equal(whole[0.5].target[number], pairs[0.5].batch([number]).target[0])
+
+
+def test_an_impossible_share_of_important_crops_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"importance is 1\.5"):
+        RendersConfig(importance=1.5)

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from pipeline.exr.buffers import read_frame
 from pipeline.exr.container import parse
 from pipeline.radiance import auto_exposure, reinhard
+from pipeline.rendering.cameras import Camera, looking
 from pipeline.rendering.frame_files import Samples, render_frame, seeds
-from pipeline.rendering.renderer import Film, Renderer, load_mitsuba
+from pipeline.rendering.interiors import interior
+from pipeline.rendering.renderer import LIT, Film, Renderer, load_mitsuba
 from pipeline.rendering.scenes import View, list_views
 
 pytest.importorskip("mitsuba")
@@ -59,6 +61,26 @@ def test_buffers_are_those_of_a_denoiser(mitsuba: Any, view: View) -> None:
     assert buffers["depth"].max() > 1
     with_light = Renderer(mitsuba, view, FILM).radiance(2, 5)
     assert with_light.mean() == pytest.approx(buffers["color"].mean(), rel=0.5)
+
+
+def test_a_view_that_light_does_not_reach_is_turned_down(mitsuba: Any, monkeypatch: Any) -> None:
+    """A camera behind the wall of a room without windows sees far, and nothing; that is no view."""
+    views = list_views([], 20, 1, 0)
+    windows = [any(node["type"] == "constant" for node in interior(view.generator("room"))[1]) for view in views]
+    renderer = Renderer(mitsuba, views[windows.index(False)], FILM)
+    inside = renderer.camera
+    outside = Camera(looking(np.array([0.0, 0, 40]), np.zeros(3)), 10.0)
+    assert renderer._open(iter([outside, inside]).__next__, least=0.3) is inside
+    assert renderer._lit(outside) == 0
+    assert renderer._lit(inside) >= LIT
+    monkeypatch.setattr(Renderer, "_lit", lambda *_: 1.0)  # without that look at it, the first would do
+    assert renderer._open(iter([outside, inside]).__next__, least=0.3) is outside
+
+
+def test_generated_rooms_are_lit(mitsuba: Any) -> None:
+    for view in list_views([], 12, 1, 1):
+        renderer = Renderer(mitsuba, view, FILM)
+        assert renderer._lit(renderer.camera) >= LIT, view.name
 
 
 def test_a_killed_frame_goes_on_to_the_same_bytes(mitsuba: Any, view: View, tmp_path: Path, monkeypatch: Any) -> None:

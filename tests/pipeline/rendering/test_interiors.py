@@ -39,6 +39,19 @@ def test_rooms_have_what_makes_renders_noisy() -> None:
     assert found >= {"checkerboard", "sphere", "cube", "cylinder", "rectangle"}
 
 
+def test_every_room_has_a_lamp_that_is_not_in_glass_or_a_panel() -> None:
+    """Light of the sky alone, or through glass alone, reaches a pixel by few of a thousand paths."""
+    for seed in range(60):
+        _, nodes = interior(np.random.default_rng(seed))
+        shades = [
+            node["center"]
+            for node in nodes
+            if node.get("bsdf", {}).get("type") == "dielectric" and node["type"] == "sphere"
+        ]
+        lamps = [node for node in nodes if "emitter" in node]
+        assert any(lamp["type"] == "rectangle" or lamp["center"] not in shades for lamp in lamps), seed
+
+
 @pytest.mark.parametrize("name", FACES)
 def test_walls_enclose_the_room(name: str) -> None:
     half = np.array([2.0, 1.5, 3.0])
