@@ -19,6 +19,7 @@ from pipeline.rendering.renderer import SEEDS, Film, Planes, Renderer
 from pipeline.rendering.scenes import View
 from pipeline.sharding.frames import storage_type
 
+SUMS = ".sums"  # of an unfinished reference
 CHUNKS = 8  # of a reference, at least: its standard error is that of their mean
 CHUNK_SPP = 256  # at most, so that little is lost when it is stopped, and memory stays small
 LAYERS: dict[str, tuple[str, ...]] = {
@@ -71,6 +72,8 @@ def render_frame(view: View, samples: Samples, film: Film, mitsuba: Any, out: Pa
     missing = {path: seed for path, seed in noisy.items() if not path.exists()}
     reference = out / f"{view.name}_ref_{samples.reference_spp:04d}spp.exr"
     grow = bool(samples.reference_spp) and not reference.exists()
+    if not grow:  # killed between the reference's last byte and this
+        reference.with_suffix(SUMS).unlink(missing_ok=True)
     if not missing and not grow:
         return 0
     renderer = Renderer(mitsuba, view, film)
@@ -85,7 +88,7 @@ def render_frame(view: View, samples: Samples, film: Film, mitsuba: Any, out: Pa
 def grow_reference(renderer: Renderer, samples: Samples, numbers: list[int], path: Path, note: dict[str, str]) -> None:
     """The mean of all chunks and its standard error; sums are kept after each, so that a stopped one goes on."""
     count, spp = samples.chunks()
-    sums_path = path.with_suffix(".sums")
+    sums_path = path.with_suffix(SUMS)
     done, total, squares = load_sums(sums_path, (3, renderer.film.height, renderer.film.width))
     for number in range(done, count):
         chunk = renderer.radiance(spp, numbers[number]).astype(np.float64)
