@@ -66,8 +66,8 @@ lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: setup  ## how fast the loader and the training step are here
-	$(BIN)/n2n bench $(ARGS)
+bench: setup  ## how fast the loader is here, beside those of other libraries: make bench DATA=data/shards/imagenet
+	$(BIN)/n2n bench peers $(if $(wildcard $(DATA)/index.json),--data $(DATA)) --out bench $(ARGS)
 
 bench-shards: setup  ## how fast shards are written here, beside tar and other libraries: make bench-shards SRC=/data/imagenet/val
 	$(BIN)/python -m pipeline.bench $(SRC) $(ARGS)

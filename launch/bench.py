@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch.utils.flop_counter import FlopCounterMode
 
-from launch import bench_capacity, bench_renders, bench_train
+from launch import bench_capacity, bench_peers, bench_renders, bench_train
 from launch.bench_loader import STAGES, Rate, measure, stage_seconds, told
 from launch.bench_set import generate
 from launch.scoreboard import aligned
@@ -134,18 +134,16 @@ def report(title: str, measure: Callable[[], Iterator[tuple[str, float]]]) -> No
 
 def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
-    deep = {"train": bench_train, "capacity": bench_capacity, "renders": bench_renders}
-    if words and words[0] in deep:
-        deep[words[0]].main(words[1:])
+    deeper = {"train": bench_train, "capacity": bench_capacity, "renders": bench_renders, "peers": bench_peers}
+    if words and words[0] in deeper:
+        deeper[words[0]].main(words[1:])
         return
     parser = argparse.ArgumentParser(
         prog="n2n bench",
-        description="Measure the loader and the training step; `n2n bench train` measures training in depth.",
-        epilog=bench_train.make_parser().format_usage()
-        + bench_capacity.make_parser().format_usage()
-        + bench_renders.make_parser().format_usage(),
+        description="Measure the loader and the training step; `n2n bench train` and `n2n bench peers` go deeper.",
+        epilog=" ".join(verb.make_parser().format_usage() for verb in deeper.values()),
     )
-    parser.add_argument("what", nargs="*", help=f"of {', '.join(KINDS)} (default: all), or train, capacity, renders")
+    parser.add_argument("what", nargs="*", help=f"of {', '.join(KINDS)} (default: all), or one of {', '.join(deeper)}")
     parser.add_argument("--data", type=Path, help="a shard set (default: generated pictures)")
     parser.add_argument("--crop", type=int, default=64, help="side of the views (default: 64)")
     parser.add_argument("--networks", action="store_true", help="instead: what each network costs by the megapixel")

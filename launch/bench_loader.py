@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from pipeline.corruption import two_views
-from pipeline.geometry import random_crop
+from pipeline.geometry import random_place, view_at
 from pipeline.loader import BatchShare, LoaderConfig, load_pairs
 from pipeline.pairs import PairDataset
 from pipeline.picture import decode, to_unit
@@ -72,6 +72,7 @@ def stage_seconds(dataset: PairDataset, batch: int, seconds: float) -> dict[str,
         yield
         spent[stage] += time.process_time() - began
 
+    dataset.order.samples(range(batch))  # laid out once for a thousand draws
     start = 0
     began = time.perf_counter()
     while not start or time.perf_counter() - began < seconds:
@@ -80,18 +81,15 @@ def stage_seconds(dataset: PairDataset, batch: int, seconds: float) -> dict[str,
             generators = draw_generators(dataset.seed, draws)
         with timed("read"):
             samples = dataset.order.samples(draws).tolist()
-        crops = []
-        for sample, generator in zip(samples, generators, strict=True):
+        clean = torch.empty(batch, 3, dataset.config.crop, dataset.config.crop)
+        for there, sample, generator in zip(clean.numpy(), samples, generators, strict=True):
             decoded = bool(dataset.shards.table[sample]["decoded"])
             with timed("read"):
                 stored = dataset.shards.pixels(sample) if decoded else dataset.shards.read(sample)
             with timed("decode"):
                 pixels = stored if isinstance(stored, np.ndarray) else decode(stored.data, stored.where).pixels
             with timed("crop"):
-                crop = random_crop(pixels, dataset.config.crop, dataset.config.flips, generator)
-                crops.append(torch.from_numpy(np.ascontiguousarray(to_unit(crop))))
-        with timed("collate"):
-            clean = torch.stack(crops)
+                to_unit(view_at(pixels, dataset.config.crop, dataset.config.flips, random_place(generator)), there)
         with timed("noise"):
             source, target = two_views(clean, dataset.corruption, generators)
         with timed("collate"):

@@ -14,7 +14,7 @@ from pipeline.corruption import CorruptionConfig, clean_view, shown, two_views
 from pipeline.corruptions.registry import View
 from pipeline.crops import KeptPictures
 from pipeline.errors import BadInput
-from pipeline.geometry import random_crop, reflect_to, view_at
+from pipeline.geometry import random_crop, random_place, reflect_to, view_at
 from pipeline.inject import CleanCrops, Inject, drawn_on_device, places, stack, unit
 from pipeline.order import Order
 from pipeline.philox import Philox
@@ -134,8 +134,12 @@ class PairDataset(Dataset[AnyPair | CleanCrops | BadInput]):
         numbers = np.asarray(draws, dtype=np.int64)
         samples, where = self.order.samples(draws).tolist(), places(self.seed, numbers).tolist()
         size, flips = self.config.crop, self.config.flips
-        cut = [view_at(self.pixels(sample), size, flips, place) for sample, place in zip(samples, where, strict=True)]
-        return CleanCrops(stack(cut, self.deep), torch.from_numpy(numbers))
+        cut, mirrored = [], []
+        for row, (sample, place) in enumerate(zip(samples, where, strict=True)):
+            cut.append(view_at(self.pixels(sample), size, flips, (*place[:3], 1.0)))
+            if flips and place[3] < 0.5:
+                mirrored.append(row)
+        return CleanCrops(stack(cut, self.deep, mirrored), torch.from_numpy(numbers))
 
     def noisy(self, crops: CleanCrops) -> AnyPair:
         """The pairs of clean crops, on the device that these are on: the same for any other crops beside them."""
@@ -153,7 +157,9 @@ class PairDataset(Dataset[AnyPair | CleanCrops | BadInput]):
             captured = [self.captured(*visit) for visit in visits]
             source, target = (join(views) for views in zip(*captured, strict=True))
             return self.pair(source, target)
-        clean = torch.stack([self.clean(*visit) for visit in visits])
+        clean = torch.empty(len(visits), 3, self.config.crop, self.config.crop)
+        for there, visit in zip(clean.numpy(), visits, strict=True):
+            to_unit(self.crop(*visit), there)
         source, target = two_views(clean, self.corruption, generators)
         if self.config.target == "clean":
             target = clean_view(clean, self.corruption)
@@ -163,12 +169,16 @@ class PairDataset(Dataset[AnyPair | CleanCrops | BadInput]):
         """The decoded picture of a sample; one that is stored decoded is a view of its file, and need not be kept."""
         if self.shards.table[sample]["decoded"]:
             return self.shards.pixels(sample)
-        return self._kept.get(sample, self.shards.pixels)
+        return self._kept.get(sample, self.decoded)
 
-    def clean(self, sample: int, generator: Generator) -> Tensor:
-        """The clean view of a sample that the generator crops."""
-        crop = random_crop(self.pixels(sample), self.config.crop, self.config.flips, generator)
-        return torch.from_numpy(np.ascontiguousarray(to_unit(crop)))
+    def decoded(self, sample: int) -> Pixels:
+        """Laid out by channels where that pays: for several crops of it."""
+        pixels = self.shards.pixels(sample)
+        return pixels if self.order.crops.per_image == 1 else np.ascontiguousarray(pixels)
+
+    def crop(self, sample: int, generator: Generator) -> Pixels:
+        """The view of a sample that the generator crops, not to be written to."""
+        return view_at(self.pixels(sample), self.config.crop, self.config.flips, random_place(generator))
 
     def captured(self, sample: int, generator: Generator) -> tuple[View, View]:
         """A crop of two of the sample's noisy versions, or of a noisy and the clean one."""
@@ -177,7 +187,7 @@ class PairDataset(Dataset[AnyPair | CleanCrops | BadInput]):
         if local:
             clean = torch.from_numpy(to_unit(reflect_to(self.pixels(sample), self.config.crop)))
         else:  # what has been captured is one crop of it, for ever
-            clean = self.clean(sample, shared_generator(self.seed, sample))
+            clean = torch.from_numpy(to_unit(self.crop(sample, shared_generator(self.seed, sample))))
         versions = pick_versions(capture, generator)
         budget = 2 if capture == "fixed" else int(capture)
         source, target = captured_views(clean, self.corruption, self.seed, sample, versions, budget)

@@ -168,8 +168,10 @@ def work(make: Make, slots: Slots, pipe: Connection, parent: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, DEAF_TO)
     torch.set_num_threads(1)
     keep_freed_memory()
+    news = select.poll()  # pipe.poll() makes one at every call, which takes as long as to cut two crops
+    news.register(pipe.fileno(), select.POLLIN)
     while True:
-        while not pipe.poll(LOOK_S):
+        while not news.poll(1000 * LOOK_S):
             if os.getppid() != parent:
                 return
         try:

@@ -13,6 +13,7 @@ from pipeline.corruption import PUBLISHED_TEST, CorruptionConfig, noisy_view, tw
 from pipeline.corruptions.camera import to_linear
 from pipeline.corruptions.registry import LAWS
 from pipeline.errors import BadInput
+from pipeline.geometry import cropped_at
 from pipeline.inject import CleanCrops, places, stack, unit
 from pipeline.loader import BatchShare, LoaderConfig, load_pairs
 from pipeline.order import Order
@@ -105,6 +106,24 @@ def test_pictures_of_8_and_16_bits_grey_and_colour_share_a_batch() -> None:
     assert batch.dtype == torch.uint16
     assert np.array_equal(unit(batch).numpy(), np.stack([to_unit(grey), to_unit(deep)]))
     assert stack([grey, grey], deep=False).dtype == torch.uint8
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_mirrored_rows_are_turned_left_to_right(deep: bool) -> None:
+    crops = [np.random.default_rng(number).integers(0, 256, (3, 5, 7), dtype=np.uint8) for number in range(4)]
+    plain, turned = stack(crops, deep).numpy(), stack(crops, deep, [1, 3]).numpy()
+    assert plain.dtype == turned.dtype == (np.uint16 if deep else np.uint8)
+    for row in range(4):
+        assert np.array_equal(turned[row], plain[row][..., ::-1] if row % 2 else plain[row])
+
+
+def test_crops_are_those_of_their_places(shards: Path) -> None:
+    """Pixels, place and mirroring as `geometry.cropped_at` has them, whoever mirrors."""
+    pairs = dataset(shards, "gaussian")
+    crops = pairs.crops(range(64))
+    for draw, (pixels, place) in enumerate(zip(crops.pixels.numpy(), places(0, np.arange(64)).tolist(), strict=True)):
+        stored = pairs.pixels(int(pairs.order.samples([draw])[0]))
+        assert np.array_equal(pixels, np.broadcast_to(cropped_at(stored, 16, True, place), pixels.shape))
 
 
 def test_crops_are_cut_anywhere_alike(agree: Agree) -> None:
