@@ -3,9 +3,15 @@
 from model.nafnet import NafNet, NafNetSmall
 from model.network import Name, Network, NetworkConfig
 from model.red30 import Red30
-from model.unet import UNet
+from model.unet import ResidualUNet, UNet
 
-NETWORKS: dict[Name, type[Network]] = {"unet": UNet, "red30": Red30, "nafnet": NafNet, "nafnet_small": NafNetSmall}
+NETWORKS: dict[Name, type[Network]] = {
+    "unet": UNet,
+    "unet_residual": ResidualUNet,
+    "red30": Red30,
+    "nafnet": NafNet,
+    "nafnet_small": NafNetSmall,
+}
 
 
 def make_network(config: NetworkConfig) -> Network:

@@ -31,6 +31,9 @@ LOOK_SPP = 1
 LOOK = 32  # pixels a side
 LIT = 0.95  # of a view's pixels that light reaches, at least, by some of LIGHT_SPP paths
 LIGHT_SPP = 16
+BLOCK = (
+    32  # pixels a side that a scalar variant gives to a thread; its own choice, and so its noise, is by their number
+)
 SEEDS = 1 << 32  # of Mitsuba's scalar variants, which give every pixel of every seed a stream of its own
 
 
@@ -71,7 +74,7 @@ class Renderer:
         self.scene = self._room() if isinstance(view.scene, int) else self._file(view.scene)
         own = self.scene.integrator()
         self.light = own if own is not None and "AOV" not in type(own).__name__ else self._path()
-        self.layers = mitsuba.load_dict({"type": "aov", "aovs": AOVS, "light": self.light})
+        self.layers = mitsuba.load_dict({"type": "aov", "aovs": AOVS, "light": self.light, "block_size": BLOCK})
         self.camera = self._camera_in_room() if isinstance(view.scene, int) else self._camera_of_file(view.scene)
         self.sensor = self._sensor(self.camera)
 
@@ -91,7 +94,9 @@ class Renderer:
         return np.ascontiguousarray(np.array(pixels, np.float32).transpose(2, 0, 1))
 
     def _path(self) -> Any:
-        return self.mitsuba.load_dict({"type": "path", "max_depth": self.film.max_depth, "rr_depth": 4})
+        return self.mitsuba.load_dict(
+            {"type": "path", "max_depth": self.film.max_depth, "rr_depth": 4, "block_size": BLOCK}
+        )
 
     def _room(self) -> Any:
         self.half, nodes = interior(self.view.generator("room"))

@@ -8,6 +8,7 @@ import torch
 
 from launch import bench, export
 from launch.denoiser import Denoiser, Inference
+from launch.trained import Trained
 from model.network import NetworkConfig
 from model.zoo import NETWORKS, make_network
 
@@ -47,8 +48,7 @@ def test_exported_for_any_size(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(export, "SIZES", ((1, 32, 32), (2, 33, 50), (1, 5, 2)))
     formats = ("onnx", "torch") if name == "nafnet_small" else ("torch",)
     for kind in formats:
-        tested = denoiser(name)
-        tested.net.to(memory_format=torch.contiguous_format)
+        tested = Trained(net=denoiser(name).net.to(memory_format=torch.contiguous_format))
         _, restored = export.FORMATS[kind](tested)
         assert export.greatest_difference(tested, restored) < 1e-4
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from model.network import NetworkConfig
-from model.unet import UNet
+from model.unet import ResidualUNet, UNet
 
 TABLE_2 = {
     "enc_conv0": (3, 48), "enc_conv1": (48, 48), "enc_conv2": (48, 48), "enc_conv3": (48, 48),
@@ -52,6 +52,20 @@ def test_the_last_layer_is_linear() -> None:
         nn.init.zeros_(parameter)
     net.dec_conv1c.bias.data.fill_(-7.0)
     assert torch.allclose(net(torch.rand(1, 3, 32, 32)), torch.tensor(-6.5))
+
+
+def test_a_residual_one_begins_as_the_identity_and_adds_what_the_layers_put_out() -> None:
+    net, noisy = ResidualUNet(), torch.randn(2, 3, 40, 50)
+    assert torch.allclose(net(noisy), noisy, atol=1e-6)
+    plain = UNet()
+    for each in (plain, net):
+        torch.manual_seed(0)
+        nn.init.normal_(each.dec_conv1c.weight)
+    plain.load_state_dict(net.state_dict())
+    with torch.no_grad():
+        assert torch.allclose(net(noisy) - noisy + 0.5, plain(noisy), atol=1e-4)
+    buffers = ResidualUNet(NetworkConfig(in_channels=9))
+    assert torch.equal(buffers(torch.randn(1, 9, 32, 32)), torch.full((1, 3, 32, 32), 0.5)), "nothing to be added to"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (31, 33), (64, 64), (100, 7)])

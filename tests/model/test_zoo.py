@@ -8,7 +8,13 @@ from model.network import NetworkConfig
 from model.red30 import Red30
 from model.zoo import NETWORKS, make_network
 
-PARAMETERS = {"unet": 991_203, "red30": 4_139_395, "nafnet": 3_504_291, "nafnet_small": 595_027}
+PARAMETERS = {
+    "unet": 991_203,
+    "unet_residual": 991_203,
+    "red30": 4_139_395,
+    "nafnet": 3_504_291,
+    "nafnet_small": 595_027,
+}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
