@@ -30,7 +30,7 @@ def test_they_gain_what_is_published(name: str) -> None:
     trained = read_trained(f"weights:{name}")
     assert trained.corruption == listed.corruption
     assert leaves_gain_db(trained) == pytest.approx(listed.leaves_gain_db, abs=0.02)
-    assert listed.leaves_gain_db > 3
+    assert listed.leaves_gain_db > 0.5
     assert listed.bytes < 5_000_000
     assert all(result["denoised_db"] > result["noisy_db"] for result in listed.results)
     assert listed.licence in (SHIPPED / f"{name}.safetensors.md").read_text()
