@@ -48,7 +48,8 @@ class ReadAhead:
         keep_freed_memory(KEPT_BYTES)
         remote = any(isinstance(source.root, Remote) for source in job.files)
         self._ahead = REMOTE_AHEAD if remote else AHEAD
-        self._headers_alone = storage.check == "header" and storage.store == "source" and not remote
+        changed = storage.store == "pixels" or storage.max_side or storage.tile or storage.grey
+        self._headers_alone = storage.check == "header" and not changed and not remote
         self._threads = ThreadPoolExecutor(1 if self._headers_alone else REMOTE_THREADS if remote else THREADS)
         self._local = threading.local()  # a thread's own open files: one must not close what another reads
 
