@@ -69,5 +69,9 @@ def conv(inputs: int, outputs: int, gain: float = math.sqrt(2.0)) -> nn.Conv2d:
 
 
 def residual(change: Tensor, x0: Tensor) -> Tensor:
-    """The input plus a change to it, where both are the same kind of picture; of renders' buffers the change alone."""
-    return x0 + change if change.shape[1] == x0.shape[1] else change
+    """The input's first channels plus a change to them: the picture itself, and of a render its radiance.
+
+    With fewer channels in than out there is nothing to add to: the change alone.
+    """
+    channels = change.shape[1]
+    return x0[:, :channels] + change if x0.shape[1] >= channels else change

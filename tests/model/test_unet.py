@@ -64,8 +64,10 @@ def test_a_residual_one_begins_as_the_identity_and_adds_what_the_layers_put_out(
     plain.load_state_dict(net.state_dict())
     with torch.no_grad():
         assert torch.allclose(net(noisy) - noisy + 0.5, plain(noisy), atol=1e-4)
-    buffers = ResidualUNet(NetworkConfig(in_channels=9))
-    assert torch.equal(buffers(torch.randn(1, 9, 32, 32)), torch.full((1, 3, 32, 32), 0.5)), "nothing to be added to"
+    render, buffers = ResidualUNet(NetworkConfig(in_channels=9)), torch.randn(1, 9, 32, 32)
+    assert torch.allclose(render(buffers), buffers[:, :3], atol=1e-6), "radiance, whose code is also put out"
+    coloured = ResidualUNet(NetworkConfig(in_channels=1))
+    assert torch.equal(coloured(torch.randn(1, 1, 32, 32)), torch.full((1, 3, 32, 32), 0.5)), "nothing to be added to"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (31, 33), (64, 64), (100, 7)])
