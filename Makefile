@@ -45,7 +45,7 @@ shards: setup  ## pictures -> shards: make shards SRC=/data/imagenet/train OUT=d
 	$(BIN)/n2n shard $(SRC) --out $(OUT) $(ARGS)
 
 train: setup  ## train on shards: make train DATA=data/shards/imagenet RUN=runs/first ARGS='--train.images 200000'
-	$(TORCHRUN) -m launch.train --config $(CONFIG) --data.train $(DATA) --run $(RUN) $(ARGS)
+	$(TORCHRUN) -m launch.train $(CONFIG) data.train=$(DATA) run=$(RUN) $(ARGS)
 
 evaluate: setup  ## PSNR and SSIM on clean pictures: make evaluate RUN=runs/first IMAGES=/data/kodak
 	$(BIN)/n2n evaluate $(RUN) --images $(IMAGES) $(ARGS)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch.distributed.run import get_args_parser
 
 from launch.cli import VERBS
 from launch.config import flatten, parse_config, to_dict
@@ -56,10 +57,22 @@ def test_make_alone_lists_every_target() -> None:
         assert re.search(rf"^{target}\s+\S", listed, re.M), f"{target} has no line of what it does"
 
 
+def torchrun_commands() -> list[list[str]]:
+    """Those of the documents, of the comments in configurations and of `make train`."""
+    comments = "".join(path.read_text() for path in (ROOT / "configs").glob("*.yaml")).replace("\\\n#", " ")
+    lines = [line.removeprefix("#").strip() for line in comments.splitlines()]
+    made = subprocess.run(["make", "--dry-run", "train"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    lines += [line[line.index("torchrun ") :] for line in made.splitlines() if "torchrun " in line]
+    return commands("torchrun") + [shlex.split(line) for line in lines if line.startswith("torchrun ")]
+
+
 def test_training_commands_are_accepted() -> None:
-    for words in commands("torchrun"):
-        if "launch.train" in words:
-            parse_config(words[words.index("launch.train") + 1 :])
+    """Also by torchrun, whose parser takes `--run` for one of its own options on Python 3.11."""
+    started = [words for words in torchrun_commands() if "launch.train" in words]
+    assert len(started) >= 4
+    for words in started:
+        assert "--run" not in words
+        parse_config(get_args_parser().parse_args(words[1:]).training_script_args)
     for words in commands("n2n"):
         if words[1] == "train" and "--config" in words:
             parse_config(words[2:])
