@@ -21,8 +21,6 @@ from pipeline.errors import BadInput
 from pipeline.loader import LoaderConfig
 from pipeline.pairs import PairsConfig
 from pipeline.radiance import RendersConfig
-from pipeline.remote import place
-from pipeline.shard_cache import ShardCache, nearby
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,27 +28,13 @@ class DataConfig:
     """Where the pictures are."""
 
     train: str
-    """The shard set to train on: a folder, s3://BUCKET/..., gs://BUCKET/... or https://..."""
+    """Folder of the shard set to train on."""
     kind: Literal["pictures", "renders"] = "pictures"
     """What the sets hold: pictures, to which noise is added, or several noisy renders of each frame."""
     validation: str = ""
     """Shard set or folder of clean pictures to validate on; empty for no validation."""
     validation_pictures: int = 32
     """How many of them, the first ones; 0 for all."""
-    cache: str = ""
-    """Folder of this machine for what is elsewhere; empty for ~/.cache/noise2noise/shards."""
-    cache_gb: float = 0.0
-    """How much of the set to train on is kept there at one time; 0 for all of it. See loader.window."""
-
-    def __post_init__(self) -> None:
-        if self.cache_gb < 0:
-            raise ValueError(f"data.cache_gb is {self.cache_gb}; wanted 0 or more")
-
-    def train_set(self) -> Path | ShardCache:
-        return nearby(place(self.train), self.cache, round(self.cache_gb * 1e9))
-
-    def validation_set(self) -> Path | ShardCache:
-        return nearby(place(self.validation), self.cache)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +66,6 @@ HARMLESS = (
     "data.train",
     "data.validation",
     "data.validation_pictures",
-    "data.cache",
-    "data.cache_gb",
     "loader.workers",
     "loader.prefetch",
     "train.images",

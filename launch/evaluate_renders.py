@@ -26,7 +26,7 @@ def evaluate_renders(
     out: Path | None = None,
 ) -> Scores:
     """Score denoisers on the frames of a set that have references, and write what is asked for."""
-    frames = open_set(data)
+    frames = open_set(str(data))
     scores: Scores = {name: [] for name in denoisers}
     for sample in tqdm(frames_to_score(frames, limit), "evaluate", unit="frame", disable=None):
         for name, denoise in denoisers.items():

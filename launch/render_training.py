@@ -14,7 +14,6 @@ from pipeline.order import Order
 from pipeline.panel import SHOWN, compared, stacked
 from pipeline.realisations import RealisationSet
 from pipeline.render_pairs import RenderPairDataset
-from pipeline.shard_cache import ShardCache
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +32,7 @@ def open_renders(config: RunConfig) -> tuple[RenderPairDataset, str]:
     if config.pairs.capture != "fresh":
         got = f"{config.pairs.capture}: renders are as they were rendered"
         raise BadInput("renders have no noise to draw", "pairs.capture", got, "fresh")
-    frames = open_set(config.data.train_set())
+    frames = open_set(config.data.train)
     if config.pairs.target == "clean":
         lacking = len(frames) - len(frames_to_score(frames))
         if lacking:
@@ -42,12 +41,12 @@ def open_renders(config: RunConfig) -> tuple[RenderPairDataset, str]:
     return RenderPairDataset(frames, order, config.pairs, config.renders, config.seed), loss_name
 
 
-def open_set(where: Path | ShardCache) -> RealisationSet:
+def open_set(folder: str) -> RealisationSet:
     """Raises BadInput where it holds anything but renders."""
-    frames = RealisationSet(where)
+    frames = RealisationSet(Path(folder))
     kind = frames.index.options.get("kind")
     if kind != "renders":
-        raise BadInput("not a set of renders", frames.folder, f"a set of {kind}", "one made by `n2n shard --renders`")
+        raise BadInput("not a set of renders", folder, f"a set of {kind}", "one made by `n2n shard --renders`")
     return frames
 
 
@@ -56,7 +55,7 @@ class RenderValidation:
 
     def __init__(self, config: RunConfig) -> None:
         self.renders = config.renders
-        self.frames = open_set(config.data.validation_set())
+        self.frames = open_set(config.data.validation)
         self.samples = frames_to_score(self.frames, config.data.validation_pictures)
 
     def __call__(self, state: TrainState, report: Report) -> dict[str, float]:

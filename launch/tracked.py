@@ -28,12 +28,13 @@ def histogram(values: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return np.histogram(numbers[np.isfinite(numbers)], BINS)
 
 
-def data_artifact(where: str, index: Path, samples_sha256: str, full: bool) -> Any:
+def data_artifact(shards_folder: Path, samples_sha256: str, full: bool) -> Any:
     """The training set by its hash; with its index where all is to be kept."""
     import wandb
 
-    facts = {"samples_sha256": samples_sha256, "folder": where}
+    facts = {"samples_sha256": samples_sha256, "folder": str(shards_folder.resolve())}
     artifact = wandb.Artifact(f"data-{samples_sha256[:16]}", type="dataset", metadata=facts)
+    index = Path(shards_folder) / "index.json"
     if full and index.exists():
         artifact.add_file(str(index))
     return artifact

@@ -81,10 +81,10 @@ class Tracker:
         if self.run is not None:
             self.run.alert(title, text, level="ERROR")
 
-    def uses(self, where: str, index: Path, samples_sha256: str) -> None:
+    def uses(self, shards_folder: Path, samples_sha256: str) -> None:
         """Note what the run is trained on; offline, where W&B refuses an input, as something it has met."""
         if self.run is not None and self.config.artifacts != "off":
-            artifact = data_artifact(where, index, samples_sha256, self.config.artifacts == "full")
+            artifact = data_artifact(shards_folder, samples_sha256, self.config.artifacts == "full")
             (self.run.log_artifact if self.run.offline else self.run.use_artifact)(artifact)
 
     def keep_best(self, checkpoints: Path) -> None:

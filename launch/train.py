@@ -26,7 +26,6 @@ from launch.trained import first_weights, load_weights
 from launch.validation import fit_channels, open_validation, validate
 from launch.world import World, run_in_world
 from pipeline.errors import EXIT_BAD_INPUT, BadInput, run_verb
-from pipeline.index import INDEX
 from pipeline.loader import BatchShare, load_pairs
 from pipeline.open_pairs import open_pairs
 from pipeline.pairs import PairDataset
@@ -92,7 +91,7 @@ def train(config: RunConfig, world: World) -> None:
 def open_shots(config: RunConfig) -> tuple[PairDataset | ShotPairs, str]:
     """The pairs of photographs or of real shots, and the loss."""
     loss_name = choose_loss(config.loss, config.corruption, config.pairs.target)
-    train_set = config.data.train_set()
+    train_set = Path(config.data.train)
     return open_pairs(train_set, config.pairs, config.corruption, config.seed, config.loader), loss_name
 
 
@@ -162,9 +161,8 @@ def open_run(
     run: RunDir, config: RunConfig, shards: ShardSet | RealisationSet, state: TrainState, begun: Begun
 ) -> Tracker:
     """Rank 0's part of a start: the run's account of itself, tracking, and a line on what will happen."""
-    where = str(shards.cache.remote if shards.cache else shards.folder.resolve())
     facts: dict[str, Any] = {
-        "data": {"train": where, "samples_sha256": shards.index.samples_sha256},
+        "data": {"train": str(shards.folder.resolve()), "samples_sha256": shards.index.samples_sha256},
         "world": {
             "ranks": state.world.size,
             "device": str(state.world.device),
@@ -179,11 +177,11 @@ def open_run(
     parameters = sum(parameter.numel() for parameter in state.net.parameters())
     log.info(
         "training %d parameters on %d pictures of %s: %d to %d images, batch %d over %d rank(s) on %s, %s",
-        *(parameters, len(shards), config.data.train, state.images, config.train.images, config.train.batch),
+        *(parameters, len(shards), shards.folder, state.images, config.train.images, config.train.batch),
         *(state.world.size, state.world.device, "bfloat16" if state.autocast._enabled else "float32"),
     )
     tracker = Tracker(config.wandb, run.path, to_dict(config), begun.wandb_id)
-    tracker.uses(where, shards.folder / INDEX, shards.index.samples_sha256)
+    tracker.uses(shards.folder, shards.index.samples_sha256)
     return tracker
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -21,7 +22,6 @@ from pipeline.index import INDEX, load_index
 from pipeline.pairs import PairDataset
 from pipeline.panel import SHOWN, coloured, compared, stacked
 from pipeline.render_pairs import RenderPairDataset
-from pipeline.shard_cache import opened_at
 from pipeline.shot_pairs import ShotPairs
 
 log = logging.getLogger(__name__)
@@ -41,14 +41,13 @@ def open_validation(config: RunConfig) -> Gallery | Scenes | RenderValidation | 
         return None
     if config.data.kind == "renders":
         return RenderValidation(config)
-    where = config.data.validation_set()
-    path, _ = opened_at(where)
+    path = Path(config.data.validation)
     scenes = (path / INDEX).exists() and bool(load_index(path).members_sha256)
     real = config.corruption.name == "none"
     if scenes != real:
         kinds = ("clean pictures", "a set of real shots")
         raise BadInput("validation of another kind", path, kinds[scenes], kinds[real], "name another data.validation")
-    return (Scenes if real else Gallery)(where, config.data.validation_pictures)
+    return (Scenes if real else Gallery)(path, config.data.validation_pictures)
 
 
 def validate(

@@ -23,14 +23,6 @@ class Descriptors:
         self._open[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return self._open[path]
 
-    def __contains__(self, path: Path) -> bool:
-        return path in self._open
-
-    def close_deleted(self) -> None:
-        """Let go of files without a name, which take room for as long as they are open."""
-        for path in [path for path, descriptor in self._open.items() if not os.fstat(descriptor).st_nlink]:
-            os.close(self._open.pop(path))
-
     def close(self) -> None:
         while self._open:
             os.close(self._open.popitem()[1])

@@ -12,7 +12,6 @@ from pipeline.index import INDEX
 from pipeline.picture import decode, to_unit
 from pipeline.randomness import name_generator
 from pipeline.reader import ShardSet
-from pipeline.shard_cache import ShardCache, opened_at
 from pipeline.sources.listing import list_pictures
 
 TEST_NOISE_SEED = 0  # the test noise of a picture is a constant of this project, not of a run
@@ -24,9 +23,9 @@ class Gallery:
     Their names are known from the start, before any is decoded. Raises BadInput where there is no picture.
     """
 
-    def __init__(self, where: Path | ShardCache, limit: int = 0) -> None:
-        self.path = path = opened_at(where)[0]
-        self._shards = ShardSet(where) if (path / INDEX).exists() else None
+    def __init__(self, path: Path, limit: int = 0) -> None:
+        self.path = path
+        self._shards = ShardSet(path) if (path / INDEX).exists() else None
         if self._shards:
             names = [f"{sample:09d}" for sample in range(len(self._shards))]
         else:

@@ -9,7 +9,6 @@ import torch
 from pipeline.crops import LANES, Crops
 from pipeline.errors import BadInput
 from pipeline.inject import CleanCrops, Inject
-from pipeline.look_ahead import LookAhead
 from pipeline.pairs import AnyPair, PairDataset
 from pipeline.render_pairs import RenderPairDataset
 from pipeline.shot_pairs import ShotPairs
@@ -121,15 +120,11 @@ def load_pairs(
     refuse_siblings(dataset, share, config)
     share = replace(share, lanes=config.crops.lanes(share.global_batch))
     draws = draw_batches(share, start)
-    cache = dataset.shards.cache
-    if cache:
-        cache.follow(dataset.order, start)
     workers: Workers | None = None
     if config.workers:
         lanes = LANES if config.crops_per_image > 1 else 1
         pin = device.type == "cuda"
         workers = Workers(dataset.__getitem__, draws, config.workers, config.prefetch, lanes, pin)
-    ahead = LookAhead(cache) if cache else None  # only now that the workers have been forked
     try:
         while True:
             asked = time.perf_counter()
@@ -142,11 +137,6 @@ def load_pairs(
                 batch = dataset.noisy(CleanCrops(*(part.to(device, non_blocking=True) for part in batch)))
             yield batch, waited
             del batch  # a slot that nobody has can be filled again
-            start += share.global_batch
-            if cache:
-                cache.draw.value = start
     finally:
-        if ahead:
-            ahead.close()
         if workers:
             workers.close()

@@ -10,15 +10,13 @@ from pipeline.order import Order
 from pipeline.pairs import PairDataset, PairsConfig
 from pipeline.reader import ShardSet
 from pipeline.realisations import RealisationSet
-from pipeline.shard_cache import ShardCache, opened_at
 from pipeline.shot_pairs import ShotPairs
 
 
 def open_pairs(
-    where: Path | ShardCache, pairs: PairsConfig, corruption: CorruptionConfig, seed: int, loader: LoaderConfig
+    folder: Path, pairs: PairsConfig, corruption: CorruptionConfig, seed: int, loader: LoaderConfig
 ) -> PairDataset | ShotPairs:
     """Raises BadInput where noise would be drawn over shots that have their own, or none over clean photographs."""
-    folder, _ = opened_at(where)
     index = load_index(folder)
     if index.options.get("kind") == "renders":
         raise BadInput("a set of renders", folder, "data.kind pictures", "data.kind renders", "use configs/render.yaml")
@@ -30,9 +28,9 @@ def open_pairs(
         wanted = "a corruption, or a set of `n2n shard --pairs`"
         raise BadInput("nothing to learn from", folder, "pictures without a second shot, and no noise", wanted)
     if real:
-        shots = RealisationSet(where)
+        shots = RealisationSet(folder)
         return ShotPairs(shots, Order(seed, shots.samples_per_shard, loader.window), pairs, seed)
-    shards = ShardSet(where)
+    shards = ShardSet(folder)
     return PairDataset(
         shards, Order(seed, shards.samples_per_shard, loader.window, loader.crops), pairs, corruption, seed
     )

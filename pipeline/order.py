@@ -65,15 +65,6 @@ class Order:
         places = np.searchsorted(starts, slots, side="right") - 1
         return np.asarray(self.first[shards[places]] + slots - starts[places])
 
-    def upcoming_shards(self, draw: int) -> NDArray[np.int64]:
-        """Every shard once, by when it is needed next: those of the window of this draw, then of the windows after."""
-        visit = max(0, draw // self.crops.per_image - (self.crops.spread if self.crops.per_image > 1 else 0))
-        epoch, position = divmod(visit, self.total)
-        shards, starts = self._epoch(epoch)
-        window = (int(np.searchsorted(starts, position, side="right")) - 1) // self.window
-        rest, then = shards[window * self.window :], self._epoch(epoch + 1)[0]
-        return np.concatenate([rest, then[~np.isin(then, rest)]])
-
     def _lay_out_epoch(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The epoch's shards in order, and the position at which each begins (with the end appended)."""
         number = len(self.counts)

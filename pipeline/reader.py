@@ -19,9 +19,8 @@ from pipeline.index import (
     load_samples,
     map_table,
 )
-from pipeline.maps import Maps, check_sizes, missing_shard
+from pipeline.maps import Maps, check_size, missing_shard
 from pipeline.picture import decode
-from pipeline.shard_cache import ShardCache, opened_at
 
 BLOCK = 512
 EIGHT_BITS, SIXTEEN_BITS = np.dtype("<u1"), np.dtype("<u2")
@@ -41,20 +40,18 @@ class ShardSet:
 
     Opening checks the index, the table of samples (a very large one by its size alone) and the size of every shard;
     reading checks each picture's CRC-32 and its row of the table, so that no damaged byte passes into training unseen.
-    Raises BadInput naming the shard and the sample. Shards of a cache are there when they are read; their SHA-256 was
-    compared when they came.
+    Raises BadInput naming the shard and the sample.
     """
 
-    def __init__(self, where: Path | ShardCache) -> None:
-        folder, self.cache = opened_at(where)
+    def __init__(self, folder: Path) -> None:
         index = load_index(folder)
         if index.members_sha256:
             wanted = "a set of single pictures"
             raise BadInput(
                 "a set of realisations", folder, "several pictures a sample", wanted, "set data.kind to match"
             )
-        if not self.cache:
-            check_sizes(folder, index)
+        for shard in index.shards:
+            check_size(folder / shard.name, shard.bytes)
         self._open(folder, index, load_samples(folder, index))
 
     def _open(self, folder: Path, index: Index, table: NDArray[np.void]) -> None:
@@ -62,7 +59,7 @@ class ShardSet:
         self.index = index
         self.table = table.view(np.ndarray)  # still mapped; a row of a numpy.memmap takes three times as long to get
         self._descriptors = Descriptors()
-        self._maps = Maps(folder, index, self.cache)
+        self._maps = Maps(folder, index)
         self._checked = bytearray(-(-len(table) // 8))  # a bit a sample: its CRC was right when first mapped
 
     def __len__(self) -> int:
@@ -77,7 +74,11 @@ class ShardSet:
         row = self.table[sample]
         self._refuse_row(sample, int(row["shard"]), int(row["offset"]), int(row["size"]))
         start, size = int(row["offset"]) - BLOCK, BLOCK + int(row["size"])
-        block = os.pread(self._descriptor(int(row["shard"])), size, start)
+        path = self.shard_path(sample)
+        try:
+            block = os.pread(self._descriptors.get(path), size, start)
+        except FileNotFoundError as error:
+            raise missing_shard(path) from error
         if len(block) != size or crc32(block) != int(row["crc32"]):
             raise self._damaged(sample, block)
         where = self.where(sample, block)
@@ -112,16 +113,6 @@ class ShardSet:
         # The pixels are the end of the .npy.
         return np.frombuffer(shard, kind, count, end - count * kind.itemsize).reshape(channels, height, width)
 
-    def _descriptor(self, shard: int) -> int:
-        path = self.folder / self.index.shards[shard].name
-        if self.cache and path not in self._descriptors:
-            self._descriptors.close_deleted()
-            return self.cache.opened(shard, self._descriptors.get)
-        try:
-            return self._descriptors.get(path)
-        except FileNotFoundError as error:
-            raise missing_shard(path) from error
-
     def shard_path(self, sample: int) -> Path:
         return self.folder / self.index.shards[int(self.table[sample]["shard"])].name
 
@@ -148,11 +139,10 @@ class ShardSet:
         )
 
     def __getstate__(self) -> dict[str, object]:
-        return {"folder": self.folder, "index": self.index, "cache": self.cache}
+        return {"folder": self.folder, "index": self.index}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Another process maps the table and opens its own files; what the first one has checked is not checked again.
-        self.cache = state["cache"]
         self._open(state["folder"], state["index"], map_table(state["folder"] / SAMPLES))
 
     def close(self) -> None:

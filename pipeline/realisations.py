@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import BadInput
 from pipeline.index import MEMBERS, REMAKE, SAMPLES, Index, crc32, load_index, load_table, map_table
-from pipeline.maps import Maps, check_sizes
-from pipeline.shard_cache import ShardCache, opened_at
+from pipeline.maps import Maps, check_size
 
 BLOCK = 512
 
@@ -23,13 +22,12 @@ class RealisationSet:
     Raises BadInput naming the shard and the sample.
     """
 
-    def __init__(self, where: Path | ShardCache) -> None:
-        folder, self.cache = opened_at(where)
+    def __init__(self, folder: Path) -> None:
         index = load_index(folder)
         if not index.members_sha256:
             raise BadInput("a set of single pictures", folder, "one picture a sample", "a set of realisations")
-        if not self.cache:
-            check_sizes(folder, index)
+        for shard in index.shards:
+            check_size(folder / shard.name, shard.bytes)
         samples = load_table(folder / SAMPLES, index.samples_sha256)
         self._open(folder, index, samples, load_table(folder / MEMBERS, index.members_sha256))
 
@@ -38,7 +36,7 @@ class RealisationSet:
         self.index = index
         self.table = samples
         self.members = members
-        self._maps = Maps(folder, index, self.cache)
+        self._maps = Maps(folder, index)
         self._checked = bytearray(-(-len(members) // 8))
 
     def __len__(self) -> int:
@@ -134,10 +132,10 @@ class RealisationSet:
         return shard
 
     def __getstate__(self) -> dict[str, object]:
-        return {"folder": self.folder, "index": self.index, "cache": self.cache}
+        return {"folder": self.folder, "index": self.index}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        folder, self.cache = state["folder"], state["cache"]
+        folder = state["folder"]
         self._open(folder, state["index"], map_table(folder / SAMPLES), map_table(folder / MEMBERS))
 
     def close(self) -> None:

@@ -52,14 +52,9 @@ def store_of(process: int, protocol: str) -> Any:
 
 
 @lru_cache(1024)
-def sends_ranges(url: str) -> bool:
-    """Whether an HTTP server sends parts of a file, or the whole file whatever part is asked for."""
-    return ask(url, lambda: _sends_ranges(url))
-
-
 def require_ranges(url: str) -> None:
-    """Raise BadInput where it does not."""
-    if not sends_ranges(url):
+    """Raise BadInput where a server would send the whole file whatever part is asked for."""
+    if not ask(url, lambda: _sends_ranges(url)):
         raise BadInput(
             "the server sends no parts of files",
             url,
@@ -70,14 +65,8 @@ def require_ranges(url: str) -> None:
 
 
 def _sends_ranges(url: str) -> bool:
-    import urllib.error
     import urllib.request
 
     request = urllib.request.Request(url, headers={"Range": "bytes=0-0", "User-Agent": "n2n"})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return bool(answer.status == http.HTTPStatus.PARTIAL_CONTENT)
-    except urllib.error.HTTPError as error:
-        if error.code in (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.GONE):
-            return True  # whoever reads it will say so
-        raise
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return bool(answer.status == http.HTTPStatus.PARTIAL_CONTENT)

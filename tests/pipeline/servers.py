@@ -6,7 +6,6 @@ import re
 import select
 import socket
 import threading
-import time
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,10 +26,6 @@ class Site:
     """For the next answers: a status, or minus the bytes after which the connection is cut."""
     always: int = 0
     answers: int = 0
-    delay_s: float = 0
-    """Before the body of each answer."""
-    asked: list[str] = field(default_factory=list)
-    """For the content of which files, each time."""
     url: str = ""
 
 
@@ -74,11 +69,6 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if body:
-            site.asked.append(path.name)
-            self.wfile.flush()
-            since = time.monotonic()
-            while time.monotonic() < since + site.delay_s:  # which may be put to an end meanwhile
-                time.sleep(0.001)
             self.wfile.write(data[: -fault if fault < 0 else None])
             if fault < 0:
                 self.close_connection = True

@@ -374,18 +374,3 @@ def test_an_account_that_expires_stops_the_run_and_leaves_no_picture_out(code: s
     with pytest.raises(BadInput, match="access denied") as raised:
         passes(error, "s3://bucket/a.jpg")
     assert isinstance(raised.value, Denied) == of_the_object
-
-
-def test_a_bucket_is_trained_from(bucket: Bucket, shards: Path, tiny: tuple[str, ...], tmp_path: Path) -> None:
-    bucket.upload(shards, "sets/photos")
-    there = [f"data.train={bucket.url}/sets/photos", f"data.validation={bucket.url}/sets/photos"]
-    options = [*tiny, f"data.cache={tmp_path / 'cache'}", "--loader.workers=1", "--wandb.mode=off"]
-    done = run(bucket.endpoint, "launch.train", f"run={tmp_path / 'run'}", *options, *there)
-    assert done.returncode == 0, done.stderr
-    assert f"12 pictures of {bucket.url}/sets/photos" in done.stderr
-    (folder,) = (tmp_path / "cache").iterdir()
-    assert {path.name for path in shards.glob("*.tar")} == {path.name for path in folder.glob("*.tar")}
-    nothing = run(
-        bucket.endpoint, "launch.train", f"run={tmp_path / 'run2'}", *options, f"data.train={bucket.url}/sets"
-    )
-    refused(nothing, "not a finished shard set", f"{bucket.url}/sets")
