@@ -149,7 +149,9 @@ def run_labels(paths: list[Path]) -> list[str]:
     repeated = {path for path in paths if paths.count(path) > 1}
     if repeated:
         raise BadInput("a denoiser is given twice", ", ".join(map(str, repeated)), wanted="every one once")
-    return labels([*paths]) if len(paths) > 1 else [path.resolve().name.removesuffix(EXPORTED) for path in paths]
+    found = labels([*paths]) if len(paths) > 1 else [path.resolve().name for path in paths]
+    short = [label.removesuffix(EXPORTED) for label in found]
+    return short if len(set(short)) == len(short) else found
 
 
 def measure_gallery(
