@@ -86,6 +86,8 @@ def refuse_unfit_options(options: argparse.Namespace, renders: bool) -> None:
     if renders and options.white is not None:
         wanted = "none: radiance is linear and has no white; --exposure is its scale"
         raise BadInput("an option for pictures", where, f"--white, and a run on renders, {options.run}", wanted)
+    if options.compare and options.out == PIPE:
+        raise BadInput("nothing to compare in a pipe", where, f"--compare {options.compare}", "a folder as --out")
     if not renders and (options.exposure is not None or options.channels):
         raise BadInput("an option for EXR frames", where, f"a run on pictures, {options.run}")
     for name in ("white", "exposure"):

@@ -48,7 +48,11 @@ def plan_frames(asked: Asked) -> tuple[Plan, Frames]:
             raise BadInput("two frames of one name", place, got, "different names", "denoise them into two folders")
         frames[place] = frame
     refuse_overwriting(asked.targets, frames)
-    refused = [f"{path}: no OpenEXR file" for path in asked.targets if path.suffix.lower() != SUFFIX]
+    refused = [
+        f"{path}: by its name no OpenEXR file, which this network wants"
+        for path in asked.targets
+        if path.suffix.lower() != SUFFIX
+    ]
     refused += [f"{lost.source}: {lost.reason}" for lost in found.left_out if lost.kind != "spare"]
     passed = [f"{lost.source}: {lost.reason}" for lost in found.left_out if lost.kind == "spare"]
     passed += [f"{file.title}: a reference" for one in found.frames if one.reference for file in one.reference.files]

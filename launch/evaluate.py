@@ -74,13 +74,14 @@ def score_renders(options: argparse.Namespace, world: World) -> None:
         got = ", ".join(f"--{name}" for name in asked)
         wanted = "runs on renders, --baseline, --data, --limit, --pictures and --json"
         raise BadInput("not with renders", "the command line", got, wanted)
+    paths = [located(run) for run in options.run]
+    denoisers: dict[str, DenoiseRender] = {
+        label: FrameDenoiser.load(path, world.device) for label, path in zip(run_labels(paths), paths, strict=True)
+    }
+    denoisers |= {name: render_baseline(name) for name in dict.fromkeys(options.baseline)}
+    scores = evaluate_renders(denoisers, options.data, options.limit, options.pictures, options.json, world)
     if world.first:
-        paths = [located(run) for run in options.run]
-        denoisers: dict[str, DenoiseRender] = {
-            label: FrameDenoiser.load(path) for label, path in zip(run_labels(paths), paths, strict=True)
-        }
-        denoisers |= {name: render_baseline(name) for name in dict.fromkeys(options.baseline)}
-        print(render_table(evaluate_renders(denoisers, options.data, options.limit, options.pictures, options.json)))
+        print(render_table(scores))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from launch.render_scores import Denoise, RenderScore, frames_to_score, mean_score, score_frame
 from launch.render_training import open_set
+from launch.world import World
 from pipeline.atomic import write_whole
 from pipeline.panel import save_png, side_by_side
 
@@ -24,18 +25,28 @@ def evaluate_renders(
     limit: int = 0,
     pictures: Path | None = None,
     out: Path | None = None,
+    world: World | None = None,
 ) -> Scores:
-    """Score denoisers on the frames of a set that have references, and write what is asked for."""
+    """Score denoisers on the frames of a set that have references, and write what is asked for.
+
+    The frames are shared out over the ranks, and the scores are the same on each.
+    """
+    rank, size = (world.rank, world.size) if world else (0, 1)
     frames = open_set(str(data))
-    scores: Scores = {name: [] for name in denoisers}
-    for sample in tqdm(frames_to_score(frames, limit), "evaluate", unit="frame", disable=None):
+    mine: list[dict[str, RenderScore]] = []
+    samples = frames_to_score(frames, limit)
+    for sample in tqdm(samples[rank::size], "evaluate", unit="frame", disable=True if rank else None):
+        mine.append({})
         for name, denoise in denoisers.items():
             score, views = score_frame(denoise, frames, sample)
-            scores[name].append(score)
+            mine[-1][name] = score
             if pictures:
                 folder = pictures / name if len(denoisers) > 1 else pictures
                 save_png(side_by_side(views), folder / f"{score.name.replace('/', '_')}_{sample}.png")
-    if out:
+    dealt = world.gather(mine) if world else [mine]
+    rows = [dealt[position % size][position // size] for position in range(len(samples))]
+    scores = {name: [row[name] for row in rows] for name in denoisers}
+    if out and rank == 0:
         save(scores, out)
     return scores
 

@@ -59,5 +59,9 @@ class Journal:
 
 
 def size_and_time(path: Path) -> tuple[int, int]:
-    status = path.stat()
+    """What tells whether a file has changed; of one that has gone since it was listed, what no file has."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return -1, -1
     return status.st_size, status.st_mtime_ns

@@ -275,6 +275,15 @@ def test_what_may_not_be_read_or_written(commoner: Path) -> None:
             work.denoise(job, None, show=False)
 
 
+def test_what_is_too_large_for_the_memory_is_told(tmp_path: Path) -> None:
+    job = Job((tmp_path / "large.png",), tmp_path / "out.png")
+    for take, todo in ((lambda: torch.empty(1 << 55), "--tile"), (lambda: np.empty(1 << 55), "cut it first")):
+        with pytest.raises(BadInput, match=f"too large for the memory(.|\n)*{todo}"), told(job):
+            take()
+    with pytest.raises(RuntimeError, match="of ours"), told(job):
+        raise RuntimeError("a fault of ours")
+
+
 def test_a_file_size_limit_is_told_as_a_full_disk(
     tiny: tuple[str, ...], tmp_path: Path, child_environment: Any
 ) -> None:

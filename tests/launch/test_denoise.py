@@ -174,6 +174,7 @@ def test_a_killed_run_goes_on_where_it_was(
         (["none*.png", "--out", "out"], "nothing fits the pattern"),
         ([".", "--out", "out"], "no pictures"),
         (["-", "--out", "out"], "half a pipe"),
+        (["-", "--out", "-", "--compare", "c"], "nothing to compare in a pipe"),
         (["x.png", "--out", "out", "--white", "0"], "--white 0"),
         (["x.png", "--out", "out", "--tile", "0"], "tile 0"),
     ],

@@ -242,7 +242,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "empty.exr": (lambda path: path.write_bytes(b""), "no OpenEXR file"),
     "text.exr": (lambda path: path.write_text("no frame"), "no OpenEXR file"),
     "picture.exr": (lambda path: Image.new("RGB", (9, 9)).save(path, "PNG"), "no OpenEXR file"),
-    "picture.png": (lambda path: Image.new("RGB", (9, 9)).save(path), "picture.png: no OpenEXR file"),
+    "picture.png": (lambda path: Image.new("RGB", (9, 9)).save(path), "picture.png: by its name no OpenEXR file"),
     "dark.exr": (lambda path: path.write_bytes(encode({"Z": np.ones((9, 9), np.float32)})), "no radiance"),
     "whole.exr": (
         lambda path: path.write_bytes(encode({name: np.ones((9, 9), np.uint32) for name in "RGB"})),
@@ -270,7 +270,7 @@ def test_bad_frames_are_told_and_the_others_done(name: str, run: Denoise, tmp_pa
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1)])
 def test_a_pixel_a_row_and_a_column(shape: tuple[int, int], run: Denoise, tmp_path: Path) -> None:
     channels = ("R", "G", "B", *(f"albedo.{c}" for c in "RGB"), *(f"normal.{c}" for c in "XYZ"))
-    planes = {name: np.full(shape, 0.5, np.float32) for name in channels}
+    planes = {name: np.full(shape, 0.5, np.float32) for name in (*channels, *(f"light{n}.R" for n in range(100)))}
     (tmp_path / "small.exr").write_bytes(encode(planes))
     assert run("small.exr", "--self-ensemble").code == 0
     assert color(tmp_path / "out/small.exr").shape == (3, *shape)

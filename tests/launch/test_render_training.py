@@ -144,6 +144,19 @@ def test_the_reference_itself_scores_as_perfect_and_the_noisy_frame_as_noisy(ren
     assert darker["energy_bias_percent"] == pytest.approx((same["energy_bias_percent"] - 100) / 2, abs=1)
 
 
+def test_ranks_share_the_frames_and_change_nothing(
+    render_run: Path, render_set: Path, tmp_path: Path, run_verb: Any
+) -> None:
+    tables = []
+    for ranks in (0, 2):
+        out = tmp_path / f"{ranks}.json"
+        done = run_verb("launch.evaluate", render_run, "--data", render_set, "--json", out, ranks=ranks)
+        assert done.returncode == 0, done.stderr
+        tables.append(done.stdout)
+    assert tables[0] == tables[1]
+    assert (tmp_path / "0.json").read_bytes() == (tmp_path / "2.json").read_bytes()
+
+
 def test_evaluate_scores_every_frame_that_has_a_reference(
     render_run: Path, render_set: Path, tmp_path: Path, run_verb: Any
 ) -> None:
