@@ -166,8 +166,11 @@ def test_evaluate_scores_every_frame_that_has_a_reference(
     document = json.loads(out.read_text())
     assert sorted(row["name"] for row in document["images"]) == ["room0", "room1", "room2"]
     for name in ("psnr_tonemapped_db", "psnr_noisy_tonemapped_db", "relative_mse", "smape", "energy_bias_percent"):
-        assert document["mean"][name] == pytest.approx(np.mean([row[name] for row in document["images"]]))
+        values = [row[name] for row in document["images"]]
+        assert document["mean"][name] == pytest.approx(np.mean(values))
+        assert document["ci95"][name] == pytest.approx(4.3027 * np.std(values, ddof=1) / np.sqrt(3), rel=1e-4)
     assert "mean" in done.stdout
+    assert "95 % +-" in done.stdout
     assert len(list(pictures.iterdir())) == 3
     done = run_verb("launch.evaluate", render_run, "--images", tmp_path)
     assert done.returncode == 2
@@ -184,12 +187,12 @@ def test_evaluate_puts_denoisers_side_by_side(
     assert done.returncode == 0, done.stderr
     document = json.loads(out.read_text())
     assert list(document["denoisers"]) == ["renders", "oidn", "oidn-color"]
-    assert document["denoisers"]["renders"] == {"mean": document["mean"], "images": document["images"]}
+    assert document["denoisers"]["renders"] == {name: document[name] for name in ("mean", "ci95", "images")}
     for name in ("oidn", "oidn-color"):
         assert len(document["denoisers"][name]["images"]) == 3
         scores = document["denoisers"][name]["mean"]
         assert scores["psnr_tonemapped_db"] > scores["psnr_noisy_tonemapped_db"] + 2
-        assert done.stdout.count(f" {name} ") == 3 + 1
+        assert done.stdout.count(f" {name} ") == 3 + 2
     assert document["denoisers"]["oidn"]["mean"] != document["denoisers"]["oidn-color"]["mean"]
     done = run_verb("launch.evaluate", "--data", render_set, "--baseline=oidn-color")
     assert done.returncode == 0, done.stderr
