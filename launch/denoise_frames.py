@@ -1,25 +1,29 @@
 """EXR frames denoised: radiance replaced, everything else as it was."""
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
+import torch
+from torch import Tensor
 
+from launch.asked_files import Asked, refuse_overwriting
+from launch.denoise_files import Done, Job, Plan, middle
 from launch.frame_denoiser import FrameDenoiser
+from launch.journal import Journal
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput
 from pipeline.exr.buffers import COLOR, Patterns
 from pipeline.exr.pixels import HALF_MAX, with_channels
-from pipeline.radiance import Planes, auto_exposure, fill_non_finite
+from pipeline.radiance import Planes, auto_exposure, fill_non_finite, reinhard
+from pipeline.sources.render_names import SUFFIX
 from pipeline.sources.render_reader import Render, radiance_path, read_render
 from pipeline.sources.renders import Realisation, RenderFrame, list_frames
 
 METERED = 16  # frames of a sequence that its exposure is measured on
-AHEAD = 2  # frames decoded before they are needed
 
 
 class Loaded(NamedTuple):
@@ -29,99 +33,106 @@ class Loaded(NamedTuple):
     filled: int
 
 
-@dataclass
-class Summary:
-    """What is told at the end."""
-
-    frames: int = 0
-    averaged: int = 0
-    filled_pixels: int = 0
-    clipped: int = 0
-    left_out: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        lines = [f"{self.frames} frames denoised"]
-        lines += [f"{self.averaged} of them the mean of several realisations"] if self.averaged else []
-        lines += [f"{self.filled_pixels} pixels of NaN or infinity filled"] if self.filled_pixels else []
-        lines += [f"{self.clipped} values clipped to half's largest, {HALF_MAX:g}"] if self.clipped else []
-        return "; ".join(lines) + "".join(f"\nnot denoised: {line}" for line in self.left_out)
+Frames = dict[Path, RenderFrame]
+"""By the file that each becomes."""
 
 
-def denoise_frames(
-    denoise: FrameDenoiser, inputs: list[Path], out: Path, channels: Patterns, exposure: float | None = None
-) -> Summary:
-    """Denoise EXR files into a folder, in one exposure for all of them: the log-average of some, unless it is given.
-
-    Raises BadInput where an output would overwrite an input or another, or a file is damaged; what was written
-    before is whole.
-    """
-    renders = list_frames(inputs)
-    frames = renders.frames
-    targets = outputs(frames, out)
-    summary = Summary(left_out=[f"{lost.source}: {lost.reason}" for lost in renders.left_out])
-    if not frames:
-        raise BadInput("no frame to denoise", ", ".join(map(str, inputs)), "; ".join(summary.left_out[:5]))
-    summary.left_out += [
-        f"{file.title}: a reference" for one in frames if one.reference for file in one.reference.files
+def plan_frames(asked: Asked) -> tuple[Plan, Frames]:
+    """Files grouped into frames, a job each. Raises BadInput where two results would share a name."""
+    found = list_frames([path for path in asked.targets if path.suffix.lower() == SUFFIX])
+    frames: Frames = {}
+    for frame in found.frames:
+        place = target_of(frame, asked)
+        if place in frames:
+            got = f"{frames[place].name} and {frame.name}"
+            raise BadInput("two frames of one name", place, got, "different names", "denoise them into two folders")
+        frames[place] = frame
+    refuse_overwriting(asked.targets, frames)
+    refused = [
+        f"{path}: by its name no OpenEXR file, which this network wants"
+        for path in asked.targets
+        if path.suffix.lower() != SUFFIX
     ]
-    exposure = exposure or metered(frames, channels)
-    out.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(AHEAD) as pool:  # decoding and encoding leave Python's lock to the network
-        written: Future[None] | None = None
-        for number, loaded in enumerate(tqdm(read_ahead(frames, channels, pool), "denoise", len(frames), disable=None)):
-            radiance = mean_radiance(denoise, frames[number], loaded, exposure)
-            summary.frames += 1
-            summary.averaged += len(loaded) > 1
-            summary.filled_pixels += sum(one.filled for one in loaded)
-            if written is not None:
-                written.result()
-            summary.clipped += clip_to_type(radiance, loaded[0].render)
-            written = pool.submit(write_frame, loaded[0].render, radiance, targets[number])
-        if written is not None:
-            written.result()
-    return summary
+    refused += [f"{lost.source}: {lost.reason}" for lost in found.left_out if lost.kind != "spare"]
+    passed = [f"{lost.source}: {lost.reason}" for lost in found.left_out if lost.kind == "spare"]
+    passed += [f"{file.title}: a reference" for one in found.frames if one.reference for file in one.reference.files]
+    means = sum(len(frame.realisations) > 1 for frame in found.frames)
+    asides = [f"{means} of the frames of several realisations, denoised to their mean"] if means else []
+    asides += [f"{asked.passed_over} other files passed over"] if asked.passed_over else []
+    jobs = [Job(sources_of(frame), place) for place, frame in frames.items()]
+    return Plan(jobs, refused, passed, asides), frames
 
 
-def outputs(frames: list[RenderFrame], out: Path) -> list[Path]:
-    """A file a frame: the name of its radiance's, or that of the frame where it is a mean of several."""
-    targets: dict[Path, RenderFrame] = {}
-    inputs = {file.path.resolve() for frame in frames for file in frame.files}
-    for frame in frames:
-        several = len(frame.realisations) > 1
-        name = f"{frame.name.rpartition('/')[2]}.exr" if several else radiance_path(frame.realisations[0]).name
-        target = out / name
-        if target in targets:
-            got = f"{targets[target].name} and {frame.name}"
-            raise BadInput("two frames of one name", target, got, "different names", "denoise them into two folders")
-        if target.resolve() in inputs:
-            raise BadInput("the output would overwrite the input", target, f"--out {out}", "another folder")
-        targets[target] = frame
-    return list(targets)
+def target_of(frame: RenderFrame, asked: Asked) -> Path:
+    """Named as its radiance's file, or as the frame where it is the mean of several."""
+    place = asked.targets[radiance_path(frame.realisations[0])]
+    return place.with_name(frame.name.rpartition("/")[2] + SUFFIX) if len(frame.realisations) > 1 else place
+
+
+def sources_of(frame: RenderFrame) -> tuple[Path, ...]:
+    radiance = [radiance_path(one) for one in frame.realisations]
+    return tuple(dict.fromkeys([*radiance, *(file.path for one in frame.realisations for file in one.files)]))
+
+
+def exposure_of(plan: Plan, frames: Frames, journal: Journal, channels: Patterns, again: bool) -> float:
+    """One exposure for all: that of the frames which an earlier run has finished, or measured.
+
+    So a sequence that grows, or one damaged frame of it that is made again, leaves the others as they are.
+    """
+    kept = [] if again else [journal.note(job.sources, job.target) for job in plan.jobs]
+    noted = Counter(note for note in kept if note is not None)
+    return float(noted.most_common(1)[0][0]) if noted else metered(list(frames.values()), channels)
 
 
 def metered(frames: list[RenderFrame], channels: Patterns) -> float:
-    """The geometric mean of the exposures of at most METERED frames, evenly spread over the sequence."""
+    """The geometric mean of the exposures of METERED frames that can be read, evenly spread over the sequence."""
     count = min(METERED, len(frames))
-    chosen = [frames[round(position)] for position in np.linspace(0, len(frames) - 1, count)]
-    exposures = [auto_exposure(load(frame.realisations[0], channels).render.buffers[COLOR]) for frame in chosen]
-    return float(np.exp(np.mean(np.log(exposures))))
+    spread = [round(position) for position in np.linspace(0, len(frames) - 1, count)]
+    exposures: list[float] = []
+    for number in dict.fromkeys([*spread, *range(len(frames))]):
+        if len(exposures) < count:
+            with suppress(BadInput):  # it is told when its turn comes
+                exposures.append(auto_exposure(load(frames[number].realisations[0], channels).render.buffers[COLOR]))
+    return float(np.exp(np.mean(np.log(exposures)))) if exposures else 1.0
 
 
-def read_ahead(frames: list[RenderFrame], channels: Patterns, pool: ThreadPoolExecutor) -> Iterator[list[Loaded]]:
-    """The realisations of each frame, decoded by threads before they are needed."""
-    waiting: list[Future[list[Loaded]]] = []
-    for frame in frames:
-        waiting.append(pool.submit(lambda frame: [load(one, channels) for one in frame.realisations], frame))
-        if len(waiting) > AHEAD:
-            yield waiting.pop(0).result()
-    for future in waiting:
-        yield future.result()
+class FramesWork:
+    """Frames in one exposure, which the journal notes."""
+
+    def __init__(self, denoiser: FrameDenoiser, frames: Frames, channels: Patterns, exposure: float) -> None:
+        self.denoiser = denoiser
+        self.frames = frames
+        self.channels = channels
+        self.note = exposure
+
+    def load(self, job: Job) -> list[Loaded]:
+        return [load(one, self.channels) for one in self.frames[job.target].realisations]
+
+    def denoise(self, job: Job, loaded: list[Loaded], show: bool) -> Callable[[], Done]:
+        """The denoised realisations' mean takes the place of the radiance in the first one's file."""
+        radiance = mean_radiance(self.denoiser, self.frames[job.target], loaded, self.note)
+        render = loaded[0].render
+
+        def rest() -> Done:
+            clipped = clip_to_type(radiance, render)
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+            write_frame(render, radiance, job.target)
+            noisy = self.for_the_eye(render.buffers[COLOR].astype(np.float32))
+            return Done(sum(one.filled for one in loaded), noisy, self.for_the_eye(radiance), clipped)
+
+        return rest
+
+    def for_the_eye(self, radiance: Planes) -> Tensor:
+        return torch.from_numpy(reinhard(middle(radiance) * np.float32(self.note)))
 
 
 def load(one: Realisation, channels: Patterns) -> Loaded:
-    """Read a realisation and repair what is not finite of its radiance."""
+    """Read a realisation and repair what is not finite of its radiance. Raises BadInput where nothing is."""
     render = read_render(one, channels)
-    render.buffers[COLOR], filled = fill_non_finite(render.buffers[COLOR])
+    color, filled = fill_non_finite(render.buffers[COLOR])
+    if filled == color[0].size:
+        raise BadInput("a frame without a number in it", radiance_path(one), "NaN or infinity alone", "finite pixels")
+    render.buffers[COLOR] = color
     return Loaded(render, filled)
 
 
@@ -129,10 +140,15 @@ def mean_radiance(denoise: FrameDenoiser, frame: RenderFrame, loaded: list[Loade
     """Each realisation denoised with its own buffers; their mean, weighted by samples per pixel where known."""
     spp = [one.spp for one in frame.realisations]
     weights = [1.0] * len(loaded) if None in spp else [float(count or 1) for count in spp]
+    refuse_sizes((one.render.buffers[COLOR].shape[1:] for one in loaded), frame.name)
     planes = [denoise(one.render.buffers, exposure, one.render.file.where) for one in loaded]
-    if len({one.shape for one in planes}) > 1:
-        raise BadInput("renders of different sizes", frame.name, str([one.shape[1:] for one in planes]), "one size")
     return np.average(planes, axis=0, weights=weights).astype(np.float32)
+
+
+def refuse_sizes(sizes: Iterable[tuple[int, ...]], where: str) -> None:
+    different = sorted(set(sizes))
+    if len(different) > 1:
+        raise BadInput("renders of different sizes", where, str(different), "one size")
 
 
 def clip_to_type(radiance: Planes, render: Render) -> int:

@@ -1,7 +1,6 @@
 """One file of pictures denoised: opened, put through the network window by window, and written as it was found."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import NoReturn
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from launch.denoise_files import Done, Job, middle
 from launch.denoiser import Denoiser
 from model.tiling import Window
 from pipeline.atomic import write_whole
@@ -21,16 +21,23 @@ from pipeline.stills.kinds import open_stills
 from pipeline.stills.stills import Stills, forget
 
 FEW = 4  # tiles that need no bar of their own
-VIEW = 1024  # pixels each way of what is put side by side: the middle of a larger picture
 
 
-@dataclass(frozen=True)
-class Done:
-    """What became of a file: pixels that were no numbers, and the middle of its first picture before and after."""
+class StillsWork:
+    """Files of pictures, each opened, denoised and written in one go: a large one is never in memory."""
 
-    filled: int
-    noisy: Tensor
-    denoised: Tensor
+    note = None
+
+    def __init__(self, denoiser: Denoiser, white: float | None) -> None:
+        self.denoiser = denoiser
+        self.white = white
+
+    def load(self, job: Job) -> None:
+        return None
+
+    def denoise(self, job: Job, loaded: None, show: bool) -> Callable[[], Done]:
+        done = denoise_file(self.denoiser, job.sources[0], job.target, self.white, show)
+        return lambda: done
 
 
 def denoise_file(
@@ -149,9 +156,3 @@ def copy_transparency(stills: Stills, result: Pixels) -> None:
         blank[..., band, :] = alpha[..., band, :]
         forget(stills.samples)
         forget(result)
-
-
-def middle(picture: Pixels) -> Pixels:
-    """A copy of the middle of (C, H, W)."""
-    top, left = (max(0, side - VIEW) // 2 for side in picture.shape[-2:])
-    return picture[:, top : top + VIEW, left : left + VIEW].copy()

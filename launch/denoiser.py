@@ -13,6 +13,8 @@ from model.network import Network
 from model.tiling import TILE, Window, denoise_windows, tiles
 from pipeline.errors import BadInput
 
+Apply = Callable[[Tensor], Tensor]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inference:
@@ -25,12 +27,25 @@ class Inference:
     bfloat16: bool = False
     """Half the memory, faster on hardware that has it, and about 1e-2 of rounding."""
     self_ensemble: bool = False
-    """The mean over eight flips and turns, at eight times the time."""
+    """The mean over eight flips and turns, at eight times the time; of renders over the four flips."""
 
     def __post_init__(self) -> None:
         if self.tile < 1 or self.batch < 1:
             got = f"tile {self.tile}, batch {self.batch}"
             raise BadInput("an impossible way to denoise", "the options", got, "both at least 1")
+
+    def rounded(self, net: Apply, device: torch.device) -> Apply:
+        """The network in bfloat16, where that is wanted."""
+
+        def computed(noisy: Tensor) -> Tensor:
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
+                return net(noisy)
+
+        return computed
+
+    def averaged(self, net: Apply, multiple: int, quarter_turns: bool = True) -> Apply:
+        """The mean over flips and turns, where that is wanted."""
+        return self_ensemble(net, multiple, quarter_turns) if self.self_ensemble else net
 
 
 class Denoiser:
@@ -104,11 +119,10 @@ class Denoiser:
         """
 
         def net(noisy: Tensor) -> Tensor:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.inference.bfloat16):
-                return torch.cat([self.net(part) for part in torch.split(noisy, self.channels, -3)], -3)
+            return torch.cat([self.net(part) for part in torch.split(noisy, self.channels, -3)], -3)
 
         multiple, context = self.net.reach
-        chosen = self_ensemble(net, multiple) if self.inference.self_ensemble else net
+        chosen = self.inference.averaged(self.inference.rounded(net, self.device), multiple)
         for window, core in denoise_windows(
             chosen, lambda view: read(view).to(self.device), wanted, size, context, self.inference.batch
         ):

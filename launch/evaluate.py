@@ -74,13 +74,14 @@ def score_renders(options: argparse.Namespace, world: World) -> None:
         got = ", ".join(f"--{name}" for name in asked)
         wanted = "runs on renders, --baseline, --data, --limit, --pictures and --json"
         raise BadInput("not with renders", "the command line", got, wanted)
+    paths = [located(run) for run in options.run]
+    denoisers: dict[str, DenoiseRender] = {
+        label: FrameDenoiser.load(path, world.device) for label, path in zip(run_labels(paths), paths, strict=True)
+    }
+    denoisers |= {name: render_baseline(name) for name in dict.fromkeys(options.baseline)}
+    scores = evaluate_renders(denoisers, options.data, options.limit, options.pictures, options.json, world)
     if world.first:
-        paths = [located(run) for run in options.run]
-        denoisers: dict[str, DenoiseRender] = {
-            label: FrameDenoiser.load(path) for label, path in zip(run_labels(paths), paths, strict=True)
-        }
-        denoisers |= {name: render_baseline(name) for name in dict.fromkeys(options.baseline)}
-        print(render_table(evaluate_renders(denoisers, options.data, options.limit, options.pictures, options.json)))
+        print(render_table(scores))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -149,7 +150,9 @@ def run_labels(paths: list[Path]) -> list[str]:
     repeated = {path for path in paths if paths.count(path) > 1}
     if repeated:
         raise BadInput("a denoiser is given twice", ", ".join(map(str, repeated)), wanted="every one once")
-    return labels([*paths]) if len(paths) > 1 else [path.resolve().name.removesuffix(EXPORTED) for path in paths]
+    found = labels([*paths]) if len(paths) > 1 else [path.resolve().name for path in paths]
+    short = [label.removesuffix(EXPORTED) for label in found]
+    return short if len(set(short)) == len(short) else found
 
 
 def measure_gallery(

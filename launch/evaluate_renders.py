@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from launch.render_scores import Denoise, RenderScore, frames_to_score, mean_score, score_frame
+from launch.render_scores import Denoise, RenderScore, frames_to_score, interval_score, mean_score, score_frame
 from launch.render_training import open_set
+from launch.scores import share_out
+from launch.world import World
 from pipeline.atomic import write_whole
 from pipeline.panel import save_png, side_by_side
 
@@ -24,30 +24,39 @@ def evaluate_renders(
     limit: int = 0,
     pictures: Path | None = None,
     out: Path | None = None,
+    world: World | None = None,
 ) -> Scores:
-    """Score denoisers on the frames of a set that have references, and write what is asked for."""
+    """Score denoisers on the frames of a set that have references, and write what is asked for.
+
+    The frames are shared out over the ranks, and the scores are the same on each.
+    """
     frames = open_set(str(data))
-    scores: Scores = {name: [] for name in denoisers}
-    for sample in tqdm(frames_to_score(frames, limit), "evaluate", unit="frame", disable=None):
+
+    def work(sample: int) -> dict[str, RenderScore]:
+        found = {}
         for name, denoise in denoisers.items():
-            score, views = score_frame(denoise, frames, sample)
-            scores[name].append(score)
+            found[name], views = score_frame(denoise, frames, sample)
             if pictures:
                 folder = pictures / name if len(denoisers) > 1 else pictures
-                save_png(side_by_side(views), folder / f"{score.name.replace('/', '_')}_{sample}.png")
-    if out:
+                save_png(side_by_side(views), folder / f"{found[name].name.replace('/', '_')}_{sample}.png")
+        return found
+
+    rows = share_out(frames_to_score(frames, limit), work, world)
+    scores = {name: [row[name] for row in rows] for name in denoisers}
+    if out and (world is None or world.first):
         save(scores, out)
     return scores
 
 
 def table(scores: Scores) -> str:
-    """A line a frame and denoiser, frame by frame, and the means."""
+    """A line a frame and denoiser, frame by frame; the means, and half of their 95 % interval."""
     wide = max(len("denoiser"), *map(len, scores))
     rows = [
         (name, one) for several in zip(*scores.values(), strict=True) for name, one in zip(scores, several, strict=True)
     ]
     lines = [(score.name, name, asdict(score)) for name, score in rows]
-    lines += [("mean", name, mean_score(several)) for name, several in scores.items()]
+    for name, several in scores.items():
+        lines += [("mean", name, mean_score(several)), ("95 % +-", name, interval_score(several))]
     width = max(len("frame"), *(len(frame) for frame, _, _ in lines))
     head = f"{'frame':{width}}  {'denoiser':{wide}}  noisy dB  denoised dB  relative MSE   SMAPE  energy %"
     return "\n".join(
@@ -73,9 +82,9 @@ def save(scores: Scores, path: Path) -> None:
 
 def document(scores: list[RenderScore]) -> dict[str, Any]:
     """JSON knows neither infinity, which equal pictures have, nor the bias of a black frame."""
-    rows = [mean_score(scores), *(asdict(score) for score in scores)]
+    rows = [mean_score(scores), interval_score(scores), *(asdict(score) for score in scores)]
     plain = [
         {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()}
         for row in rows
     ]
-    return {"mean": plain[0], "images": plain[1:]}
+    return {"mean": plain[0], "ci95": plain[1], "images": plain[2:]}

@@ -136,7 +136,8 @@ def per_picture(evaluations: list[Evaluation], pictures: list[Shown]) -> str:
 
 def viewer(pictures: list[Shown]) -> str:
     noises = len({picture.noise for picture in pictures})
-    order = f"{len(pictures)} pictures{' of each noise' if noises > 1 else ''}, the worst first, then the best."
+    each = f"{len(pictures) // noises} pictures{f' of each of {noises} noises' if noises > 1 else ''}"
+    order = f"{each}, the worst first, then the best."
     return (
         f'<p>{order} Wheel: zoom; drag: move; drag the line: compare.</p><div id="viewer" class="card" '
         'style="padding: 10px 14px"><div class="bar"><button id="previous">&#8592;</button>'

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from launch.scores import half_interval, share_out
 from launch.world import World
 from model.hdr_metrics import energy_bias_percent, psnr_tonemapped_db, relative_mse, smape, tone_mapped
 from pipeline.errors import BadInput
@@ -72,18 +73,27 @@ def score_frames(
     denoise: Denoise, frames: RealisationSet, samples: list[int], world: World | None = None
 ) -> list[RenderScore]:
     """Score every frame once, shared out over the ranks; the same list on each."""
-    rank, size = (world.rank, world.size) if world else (0, 1)
-    mine = [score_frame(denoise, frames, sample)[0] for sample in samples[rank::size]]
-    dealt = world.gather(mine) if world else [mine]
-    return [dealt[position % size][position // size] for position in range(len(samples))]
+    return share_out(samples, lambda sample: score_frame(denoise, frames, sample)[0], world)
 
 
 def mean_score(scores: list[RenderScore]) -> dict[str, float]:
     """The mean over frames of every number; a frame that is black says nothing of its bias."""
+    return {name: fmean(values) if values else math.nan for name, values in columns(scores).items()}
+
+
+def interval_score(scores: list[RenderScore]) -> dict[str, float]:
+    """Half of the 95 % confidence interval of each mean, by Student's t over the frames.
+
+    NaN where there are fewer than two values, or an infinite one.
+    """
+    return {
+        name: half_interval(values) if len(values) > 1 and all(map(math.isfinite, values)) else math.nan
+        for name, values in columns(scores).items()
+    }
+
+
+def columns(scores: list[RenderScore]) -> dict[str, list[float]]:
+    """Each number's values over the frames that have it."""
     rows = [asdict(score) for score in scores]
-    means = {}
-    for name in rows[0]:
-        if name != "name":
-            values = [row[name] for row in rows if not math.isnan(row[name])]
-            means[name] = fmean(values) if values else math.nan
-    return means
+    names = [name for name in rows[0] if name != "name"]
+    return {name: [row[name] for row in rows if not math.isnan(row[name])] for name in names}

@@ -18,6 +18,7 @@ from model.metrics import ms_ssim, psnr_db, ssim, to_8_bit
 from pipeline.corruption import CorruptionConfig
 from pipeline.gallery import Gallery
 
+N = TypeVar("N")
 T = TypeVar("T")
 
 Denoise = Callable[[Tensor], Tensor]
@@ -93,7 +94,7 @@ def captioned(views: Iterable[View]) -> list[tuple[str, Tensor]]:
     return [(f"{view.label} {view.note}".strip(), view.pixels) for view in views]
 
 
-def share_out(names: Sequence[str], work: Callable[[str], T], world: World | None = None) -> list[T]:
+def share_out(names: Sequence[N], work: Callable[[N], T], world: World | None = None) -> list[T]:
     """Do the work on every name once, dealt to the ranks like cards; the results in the names' order on each rank."""
     rank, size = (world.rank, world.size) if world else (0, 1)
     shown = None if rank == 0 else True  # a bar on rank 0 alone, and only where there is a terminal
@@ -127,10 +128,15 @@ def interval_of(scores: Iterable[Score]) -> dict[str, float]:
     It says how far another sample of such pictures might lie; two denoisers on the same pictures differ by much less.
     Left out where there are fewer than two values, or an infinite one.
     """
-    from scipy.special import stdtrit  # here, as training needs none
-
     return {
-        name: float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / math.sqrt(len(values))
+        name: half_interval(values)
         for name, values in columns(scores).items()
         if len(values) > 1 and all(map(math.isfinite, values))
     }
+
+
+def half_interval(values: Sequence[float]) -> float:
+    """Of the mean of two values or more."""
+    from scipy.special import stdtrit  # here, as training needs none
+
+    return float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / math.sqrt(len(values))

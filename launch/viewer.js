@@ -101,8 +101,7 @@ async function show(number) {
   at("name").textContent = current.name + (current.cut ? " (" + current.cut + ")" : "");
   at("noise").textContent = current.noise;
   for (const row of document.querySelectorAll("tr.here")) row.classList.remove("here");
-  const row = document.querySelector(`tr[data-picture="${number}"]`);
-  if (row) row.classList.add("here");
+  for (const row of document.querySelectorAll(`tr[data-picture="${number}"]`)) row.classList.add("here");
   layPanels();
   fit();
   document.body.dataset.shown = current.name;

@@ -183,8 +183,8 @@ def encode(picture: Picture, suffix: str, exif: bytes | None = None) -> bytes:
     EXIF, from its TIFF header or the mark before it on, is written into JPEG, PNG and WebP.
     """
     suffix = suffix.lower()
-    parts = [picture.pixels] if picture.alpha is None else [picture.pixels, picture.alpha]
-    samples = np.concatenate(parts).transpose(1, 2, 0)
+    planes = picture.pixels if picture.alpha is None else np.concatenate([picture.pixels, picture.alpha])
+    samples = planes.transpose(1, 2, 0)
     if picture.bits == 16:
         return _encode_16_bit(samples, suffix, picture.icc_profile, exif)
     image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)

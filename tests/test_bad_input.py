@@ -1,6 +1,5 @@
 """Every fault of the input that a user can meet: one message, exit code 2, nothing half-made under a final name."""
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -15,7 +14,8 @@ import torch
 from PIL import Image
 
 from launch.checkpoint import load_checkpoint
-from launch.denoise import denoise_one
+from launch.denoise_files import Job, told
+from launch.denoise_stills import StillsWork
 from launch.denoiser import Denoiser
 from model.network import NetworkConfig
 from model.unet import UNet
@@ -264,12 +264,24 @@ def test_what_may_not_be_read_or_written(commoner: Path) -> None:
         Image.new("RGB", (9, 9)).save(commoner / name)
     (commoner / "a.png").chmod(0)
     (commoner / "locked").mkdir(mode=0o500)
-    with pytest.raises(BadInput, match="cannot be read"):
-        denoise_one(denoiser, commoner / "a.png", commoner / "out" / "a.png", argparse.Namespace(white=None))
-    with pytest.raises(BadInput, match="the disk refused"):
-        denoise_one(denoiser, commoner / "b.png", commoner / "locked" / "b.png", argparse.Namespace(white=None))
-    with pytest.raises(BadInput, match="the disk refused"):
-        denoise_one(denoiser, commoner / "b.png", commoner / "locked" / "x" / "b.png", argparse.Namespace(white=None))
+    work = StillsWork(denoiser, None)
+    for name, target, told_of in (
+        ("a.png", "out/a.png", "cannot be read"),
+        ("b.png", "locked/b.png", "the disk refused"),
+        ("b.png", "locked/x/b.png", "the disk refused"),
+    ):
+        job = Job((commoner / name,), commoner / target)
+        with pytest.raises(BadInput, match=told_of), told(job):
+            work.denoise(job, None, show=False)
+
+
+def test_what_is_too_large_for_the_memory_is_told(tmp_path: Path) -> None:
+    job = Job((tmp_path / "large.png",), tmp_path / "out.png")
+    for take, todo in ((lambda: torch.empty(1 << 55), "--tile"), (lambda: np.empty(1 << 55), "cut it first")):
+        with pytest.raises(BadInput, match=f"too large for the memory(.|\n)*{todo}"), told(job):
+            take()
+    with pytest.raises(RuntimeError, match="of ours"), told(job):
+        raise RuntimeError("a fault of ours")
 
 
 def test_a_file_size_limit_is_told_as_a_full_disk(

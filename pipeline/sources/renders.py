@@ -1,8 +1,6 @@
 """Which EXR files are realisations of one frame, which are its reference, and which fit nowhere: by their names."""
 
-import glob
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,24 +89,10 @@ def list_renders(folders: Sequence[Path], pattern: str = "") -> Renders:
     return renders
 
 
-def list_frames(inputs: Sequence[Path]) -> Renders:
-    """Group files to be denoised into frames, of one realisation or more; no samples per pixel make a reference.
-
-    `####` in a name stands for as many digits, and * for anything; folders are searched through. Raises BadInput
-    where nothing fits.
-    """
+def list_frames(paths: Iterable[Path]) -> Renders:
+    """Group files to be denoised into frames, of one realisation or more; no samples per pixel make a reference."""
     renders = Renders()
     groups: dict[str, list[RenderFile]] = {}
-    paths: dict[Path, None] = {}
-    for given in inputs:
-        text = re.sub("#+", lambda run: "[0-9]" * len(run[0]), str(given))
-        found = (
-            exr_files(given) if given.is_dir() else [given] if given.exists() else map(Path, sorted(glob.glob(text)))
-        )
-        found = [path for path in found if path.suffix.lower() == SUFFIX]
-        if not found:
-            raise BadInput("no EXR file", given, wanted="a file, a folder, or a name with #### for the frame's number")
-        paths |= dict.fromkeys(found)
     for path in paths:
         file = by_name(path, "", path.with_suffix("").as_posix(), sequences=True)
         groups.setdefault(file.frame, []).append(file)
@@ -141,14 +125,14 @@ def group(frame: str, files: list[RenderFile], renders: Renders, least: int = 2)
     for (reference, name, spp, seed), members in sorted(by_realisation.items(), key=lambda item: sort_key(item[0])):
         members = first_of_each(members, renders)
         bare = not (reference or name or spp or seed >= 0)
-        reason = ""
         if bare and sum(not key[0] for key in by_realisation) > 1:
             reason = f"of no realisation, but {frame} has several: it may hold the samples of them all"
-        elif not any(file.buffer in ("", COLOR) for file in members):
-            reason = "no radiance of the same realisation beside it"
-        if reason:
-            kind = "spare" if bare else "unpaired"
-            renders.left_out += [LeftOut(file.title, kind, reason) for file in members]
+            renders.left_out += [LeftOut(file.title, "spare", reason) for file in members]
+            continue
+        if not any(file.buffer in ("", COLOR) for file in members):
+            renders.left_out += [
+                unpaired(file.title, "no radiance of the same realisation beside it") for file in members
+            ]
             continue
         one = Realisation(name, spp or None, None if seed < 0 else seed, tuple(members))
         (references if reference else realisations).append(one)
@@ -156,6 +140,7 @@ def group(frame: str, files: list[RenderFile], renders: Renders, least: int = 2)
         renders.left_out += [LeftOut(file.title, "spare", "another reference is used") for file in extra.files]
     if len(realisations) < least:
         reason = f"{frame} has {'one realisation' if realisations else 'no realisation'}, which pairs with nothing"
+        reason = reason if least > 1 else "by its name a reference, and nothing to denoise"
         renders.left_out += [
             unpaired(file.title, reason) for one in realisations + references[-1:] for file in one.files
         ]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pipeline.errors import BadInput
+from pipeline.exr.container import MAGIC
 from pipeline.stills.npy_stills import NpyKind
 from pipeline.stills.photo_stills import PhotoKind
 from pipeline.stills.stills import Kind, Stills
@@ -19,6 +20,9 @@ def open_stills(path: Path) -> Stills:
             head = file.read(16)
         if not head:
             raise BadInput("an empty file", path, "0 bytes", "a picture", "replace it, or take it away")
+        if head.startswith(MAGIC):
+            wanted = "a picture, or weights that were trained on renders"
+            raise BadInput("an OpenEXR frame for a denoiser of pictures", path, "radiance", wanted, "--weights render")
         return next(kind for kind in KINDS if kind.fits(head)).open(path)
     except OSError as error:
         raise BadInput("a picture cannot be read", path, error.strerror or str(error)) from error

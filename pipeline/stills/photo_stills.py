@@ -22,14 +22,15 @@ class PhotoKind:
     def open(self, path: Path) -> Stills:
         data = path.read_bytes()
         picture = decode(data, path, MAX_PIXELS)
-        parts = [picture.pixels] if picture.alpha is None else [picture.pixels, picture.alpha]
+        # Decoders lay pixels out as the samples are, so this is no copy, which of a large picture would be missed.
+        planes = picture.pixels if picture.alpha is None else np.concatenate([picture.pixels, picture.alpha])
         exif, suffix = outside_pixels(data)
         about = {"icc_profile": picture.icc_profile, "exif": exif, "suffix": suffix, "colours": len(picture.pixels)}
 
         def view(samples: Pixels) -> tuple[Pixels, Pixels | None]:
             return split_channels(samples[None], path)
 
-        return Stills(np.concatenate(parts).transpose(1, 2, 0), view, self, about)
+        return Stills(planes.transpose(1, 2, 0), view, self, about)
 
     def create(self, path: Path, source: Stills) -> Pixels:
         return np.empty_like(source.samples)
@@ -38,7 +39,7 @@ class PhotoKind:
         planes = samples.transpose(2, 0, 1)
         colours = source.about["colours"]
         alpha = planes[colours:] if len(planes) > colours else None
-        picture = Picture(np.ascontiguousarray(planes[:colours]), alpha, source.about["icc_profile"])
+        picture = Picture(planes[:colours], alpha, source.about["icc_profile"])
         if picture.bits == 16 and suffix not in (".png", ".tif", ".tiff"):
             raise BadInput("a name that cannot hold 16 bits", path, suffix, ".png or .tif", "rename the picture")
         path.write_bytes(encode(picture, suffix, source.about["exif"]))

@@ -85,7 +85,9 @@ def test_the_others_still_get_done(run_verb: Any, trained: Path, noisy: Path, tm
     (noisy / "notes.txt").write_text("no picture")
     done = run_verb("launch.denoise", trained, noisy, "--out", "out", "--compare", "compare")
     assert done.returncode == 2, done.stderr
-    assert done.stdout == "12 denoised, in out; 2 failed; 1 other files passed over\n"
+    assert done.stdout == (
+        "12 denoised, in out; 2 failed; 4 samples of NaN or infinity filled; 1 other files passed over\n"
+    )
     assert done.stderr.count("error: ") == 2
     assert "an empty file" in done.stderr
     assert "Traceback" not in done.stderr
@@ -106,10 +108,10 @@ def test_the_others_still_get_done(run_verb: Any, trained: Path, noisy: Path, tm
 
 
 def test_results_within_the_folder_are_no_sources(tmp_path: Path) -> None:
-    for name in ("a.png", "deep/b.npy", "out/a.png", ".hidden/c.png"):
+    for name in ("a.png", "deep/b.npy", "out/a.png", "compare/a.png.png", ".hidden/c.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    asked = asked_files([str(tmp_path)], tmp_path / "out")
+    asked = asked_files([str(tmp_path)], tmp_path / "out", compare=tmp_path / "compare")
     assert {str(path.relative_to(tmp_path)) for path in asked.targets} == {"a.png", "deep/b.npy"}
     with pytest.raises(BadInput, match="overwrite"):
         asked_files([str(tmp_path)], tmp_path)
@@ -172,6 +174,7 @@ def test_a_killed_run_goes_on_where_it_was(
         (["none*.png", "--out", "out"], "nothing fits the pattern"),
         ([".", "--out", "out"], "no pictures"),
         (["-", "--out", "out"], "half a pipe"),
+        (["-", "--out", "-", "--compare", "c"], "nothing to compare in a pipe"),
         (["x.png", "--out", "out", "--white", "0"], "--white 0"),
         (["x.png", "--out", "out", "--tile", "0"], "tile 0"),
     ],

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,20 +107,24 @@ window.addEventListener("load", async () => {
 """
 
 
-def test_in_a_browser_the_table_sorts_and_the_views_move_together(page: Path, tmp_path: Path) -> None:
+def acted(page: Path, script: str) -> Any:
+    """What a script tells that acts on a page in a browser."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no browser")
     content = page.read_text()
-    # A copy that lets this test's script in beside the page's own, which is still the only other one.
+    # A copy that lets this script in beside the page's own, which is still the only other one.
     content = re.sub(r"script-src '[^']+'", "script-src 'unsafe-inline'", content)
-    (tmp_path / "acted.html").write_text(content.replace("</body>", f"<script>{ACT}</script></body>"))
+    copy = page.with_name("acted.html")
+    copy.write_text(content.replace("</body>", f"<script>{script}</script></body>"))
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1200,1600"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=6000", "--dump-dom"]
-    done = subprocess.run(
-        [*command, f"file://{tmp_path / 'acted.html'}"], capture_output=True, text=True, timeout=120, check=True
-    )
-    told = json.loads(re.search(r'<pre id="told">(.*?)</pre>', done.stdout, re.S)[1].replace("&gt;", ">"))  # type: ignore[index]
+    command += [f"--user-data-dir={page.parent / 'profile'}", "--virtual-time-budget=6000", "--dump-dom"]
+    done = subprocess.run([*command, f"file://{copy}"], capture_output=True, text=True, timeout=120, check=True)
+    return json.loads(re.search(r'<pre id="told">(.*?)</pre>', done.stdout, re.S)[1].replace("&gt;", ">"))  # type: ignore[index]
+
+
+def test_in_a_browser_the_table_sorts_and_the_views_move_together(page: Path) -> None:
+    told = acted(page, ACT)
     assert told["first"] == NAMES[0]
     assert told["next"].startswith("&lt;/script")
     assert told["descending"] == told["ascending"][::-1]
@@ -129,6 +134,45 @@ def test_in_a_browser_the_table_sorts_and_the_views_move_together(page: Path, tm
     assert told["panels"] == [[128] * 3, [107] * 3, [102] * 3, [128 + 4 * 5] * 3]
     assert told["before"] != told["after"]
     assert all(told["edges"]), "zoomed in on one, every view is filled to its edges"
+
+
+ACT_OF_FOUR = """
+window.addEventListener("load", async () => {
+  const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+  await wait(300);
+  const rows = [...document.querySelectorAll("tr[data-picture]")], told = { rows: rows.length };
+  const now = () => [document.getElementById("name").textContent, document.getElementById("noise").textContent,
+    [...document.querySelectorAll("tr.here")].map((row) => row.cells[1].textContent + row.cells[2].textContent),
+    [...document.querySelectorAll("#panels figcaption b")].map((caption) => caption.textContent)];
+  told.first = now();
+  rows[rows.length - 1].querySelector("button").click();
+  await wait(300);
+  told.last = now();
+  told.wide = document.documentElement.scrollWidth > document.documentElement.clientWidth;
+  const result = document.createElement("pre");
+  result.id = "told";
+  result.textContent = JSON.stringify(told);
+  document.body.append(result);
+});
+"""
+
+
+def test_two_runs_under_two_noises_share_their_pictures(tmp_path: Path) -> None:
+    noises = ("gaussian sigma_255=25", "poisson photons=30")
+    runs = ("first", "s" * 90)
+    scores = [Score(name, 20.0, 30.0 - n, 0.3, 0.8) for n, name in enumerate(NAMES)]
+    evaluations = [Evaluation(run, noise, scores) for noise in noises for run in runs]
+    pixels = torch.full((3, 40, 60), 0.5)
+    views = [View("noisy", "", pixels), *(View(f"by {run}", "", pixels) for run in runs), View("clean", "", pixels)]
+    pictures = [shown(name, noise, views) for noise in noises for name in NAMES[::-1]]
+    save_evaluation_page(evaluations, pictures, "a set", tmp_path / "page.html")
+    assert "3 pictures of each of 2 noises" in (tmp_path / "page.html").read_text()
+    told = acted(tmp_path / "page.html", ACT_OF_FOUR)
+    captions = ["noisy", *(f"by {run}" for run in runs), "clean", "difference", "difference"]
+    assert told["rows"] == 12
+    assert told["first"] == [NAMES[2], noises[0], [run + noises[0] for run in runs], captions]
+    assert told["last"] == [NAMES[0], noises[1], [run + noises[1] for run in runs], captions]
+    assert not told["wide"], "long names move nothing out of the window"
 
 
 def test_the_page_s_own_policy_admits_its_script(page: Path, tmp_path: Path) -> None:

@@ -144,6 +144,19 @@ def test_the_reference_itself_scores_as_perfect_and_the_noisy_frame_as_noisy(ren
     assert darker["energy_bias_percent"] == pytest.approx((same["energy_bias_percent"] - 100) / 2, abs=1)
 
 
+def test_ranks_share_the_frames_and_change_nothing(
+    render_run: Path, render_set: Path, tmp_path: Path, run_verb: Any
+) -> None:
+    tables = []
+    for ranks in (0, 2):
+        out = tmp_path / f"{ranks}.json"
+        done = run_verb("launch.evaluate", render_run, "--data", render_set, "--json", out, ranks=ranks)
+        assert done.returncode == 0, done.stderr
+        tables.append(done.stdout)
+    assert tables[0] == tables[1]
+    assert (tmp_path / "0.json").read_bytes() == (tmp_path / "2.json").read_bytes()
+
+
 def test_evaluate_scores_every_frame_that_has_a_reference(
     render_run: Path, render_set: Path, tmp_path: Path, run_verb: Any
 ) -> None:
@@ -153,8 +166,11 @@ def test_evaluate_scores_every_frame_that_has_a_reference(
     document = json.loads(out.read_text())
     assert sorted(row["name"] for row in document["images"]) == ["room0", "room1", "room2"]
     for name in ("psnr_tonemapped_db", "psnr_noisy_tonemapped_db", "relative_mse", "smape", "energy_bias_percent"):
-        assert document["mean"][name] == pytest.approx(np.mean([row[name] for row in document["images"]]))
+        values = [row[name] for row in document["images"]]
+        assert document["mean"][name] == pytest.approx(np.mean(values))
+        assert document["ci95"][name] == pytest.approx(4.3027 * np.std(values, ddof=1) / np.sqrt(3), rel=1e-4)
     assert "mean" in done.stdout
+    assert "95 % +-" in done.stdout
     assert len(list(pictures.iterdir())) == 3
     done = run_verb("launch.evaluate", render_run, "--images", tmp_path)
     assert done.returncode == 2
@@ -171,12 +187,12 @@ def test_evaluate_puts_denoisers_side_by_side(
     assert done.returncode == 0, done.stderr
     document = json.loads(out.read_text())
     assert list(document["denoisers"]) == ["renders", "oidn", "oidn-color"]
-    assert document["denoisers"]["renders"] == {"mean": document["mean"], "images": document["images"]}
+    assert document["denoisers"]["renders"] == {name: document[name] for name in ("mean", "ci95", "images")}
     for name in ("oidn", "oidn-color"):
         assert len(document["denoisers"][name]["images"]) == 3
         scores = document["denoisers"][name]["mean"]
         assert scores["psnr_tonemapped_db"] > scores["psnr_noisy_tonemapped_db"] + 2
-        assert done.stdout.count(f" {name} ") == 3 + 1
+        assert done.stdout.count(f" {name} ") == 3 + 2
     assert document["denoisers"]["oidn"]["mean"] != document["denoisers"]["oidn-color"]["mean"]
     done = run_verb("launch.evaluate", "--data", render_set, "--baseline=oidn-color")
     assert done.returncode == 0, done.stderr

@@ -15,6 +15,8 @@ def test_it_is_the_mean_over_the_symmetries() -> None:
     mean = self_ensemble(lambda x: x * left, 32)(torch.ones(1, 3, 32, 32))
     assert mean[0, 0, 0].tolist() == [0.5, *[0.25] * 30, 0.5]
     assert mean[0, 0, 10].tolist() == [0.25, *[0.0] * 30, 0.25]
+    flips = self_ensemble(lambda x: x * left, 32, quarter_turns=False)(torch.ones(1, 3, 32, 32))
+    assert flips[0, 0, 0].tolist() == flips[0, 0, 10].tolist() == [0.5, *[0.0] * 30, 0.5]
 
 
 @pytest.mark.parametrize("size", [(200, 70), (45, 37)])
