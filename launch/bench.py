@@ -28,6 +28,7 @@ from pipeline.corruption import CorruptionConfig
 from pipeline.corruptions.glyphs import CHARACTERS, FONT
 from pipeline.corruptions.text import text
 from pipeline.errors import BadInput, run_verb
+from pipeline.foreign import indexed
 from pipeline.loader import LoaderConfig
 from pipeline.order import Order
 from pipeline.pairs import Pair, PairDataset, PairsConfig
@@ -158,7 +159,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(aligned([headings, *network_rows(world.device)], texts=1))
         return
     with tempfile.TemporaryDirectory() as folder:
-        data = options.data or generate(Path(folder))
+        data = indexed(options.data) if options.data else generate(Path(folder))
         shards = ShardSet(data)
         size = sum(entry.bytes for entry in shards.index.shards) / len(shards) / 1000
         print(

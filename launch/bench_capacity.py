@@ -22,6 +22,7 @@ from launch.state import TrainConfig, use_bfloat16
 from launch.world import World, join_world
 from pipeline.corruption import CorruptionConfig
 from pipeline.errors import run_verb
+from pipeline.foreign import indexed
 from pipeline.order import Order
 from pipeline.pairs import PairDataset, PairsConfig
 from pipeline.reader import ShardSet
@@ -77,7 +78,7 @@ def need(measured: Measured, nodes: int, ranks: int, batch: int, crops: int, ima
 
 
 def measure(options: argparse.Namespace, world: World) -> Measured:
-    shards = ShardSet(options.data)
+    shards = ShardSet(indexed(options.data))
     order = Order(0, shards.samples_per_shard)
     dataset = PairDataset(shards, order, PairsConfig(crop=options.crop), CorruptionConfig(), seed=0)
     stages = [stage_seconds(dataset, options.batch, options.seconds) for _ in range(options.repeats)]

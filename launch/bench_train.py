@@ -26,6 +26,7 @@ from launch.state import TrainConfig, TrainState
 from launch.world import World, join_world, run_in_world
 from pipeline.corruption import CorruptionConfig
 from pipeline.errors import run_verb
+from pipeline.foreign import indexed
 from pipeline.loader import BatchShare, LoaderConfig, load_pairs
 from pipeline.order import Order
 from pipeline.pairs import Pair, PairDataset, PairsConfig
@@ -111,7 +112,7 @@ def product_flops(precision: str, options: argparse.Namespace, world: World) -> 
 def data_wait(options: argparse.Namespace, crop: int, precision: str, world: World) -> float:
     """Share of the time that training waits for its loader."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
-        data = options.data or generate(Path(folder))
+        data = indexed(options.data) if options.data else generate(Path(folder))
         shards = ShardSet(data)
         order = Order(0, shards.samples_per_shard)
         dataset = PairDataset(shards, order, PairsConfig(crop=crop), CorruptionConfig(), seed=0)

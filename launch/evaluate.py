@@ -25,6 +25,7 @@ from launch.trained import EXPORTED, WHAT, trained_on
 from launch.world import World, run_in_world
 from pipeline.corruption import CorruptionConfig
 from pipeline.errors import BadInput, run_verb
+from pipeline.foreign import indexed
 from pipeline.gallery import Gallery
 from pipeline.index import INDEX, load_index
 from pipeline.panel import save_png, side_by_side
@@ -63,6 +64,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             raise BadInput("an option is negative", "the command line", got, "at least 0")
     if not options.run and not options.baseline:
         raise BadInput("nothing to measure", "the command line", "no run and no --baseline", "at least one of them")
+    if options.data:
+        options.data = indexed(options.data)
     if options.data and not (options.data / INDEX).exists():
         raise BadInput("not a finished shard set", options.data, f"no {INDEX}", "a set written by `n2n shard`")
     return options

@@ -9,6 +9,7 @@ from PIL import Image
 from launch.peer_rows import TITLES, command, reason
 from pipeline.dead_leaves import dead_leaves
 from pipeline.errors import BadInput
+from pipeline.foreign import indexed
 from pipeline.reader import ShardSet
 from pipeline.shard import ShardConfig, shard
 from pipeline.sharding.storage import StorageConfig
@@ -26,7 +27,7 @@ def generate(pictures: Path, side: int) -> None:
 
 def prepare(data: Path | None, folder: Path, side: int, most: int) -> None:
     """The same pictures for all: files, and our two kinds of set. Those smaller than a crop are left out for all."""
-    shards = ShardSet(data) if data else None
+    shards = ShardSet(indexed(data)) if data else None
     pictures = folder / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
     if shards:

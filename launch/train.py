@@ -26,6 +26,7 @@ from launch.trained import first_weights, load_weights
 from launch.validation import fit_channels, open_validation, validate
 from launch.world import World, run_in_world
 from pipeline.errors import EXIT_BAD_INPUT, BadInput, run_verb
+from pipeline.foreign import indexed
 from pipeline.loader import BatchShare, load_pairs
 from pipeline.open_pairs import open_pairs
 from pipeline.pairs import PairDataset
@@ -91,7 +92,7 @@ def train(config: RunConfig, world: World) -> None:
 def open_shots(config: RunConfig) -> tuple[PairDataset | ShotPairs, str]:
     """The pairs of photographs or of real shots, and the loss."""
     loss_name = choose_loss(config.loss, config.corruption, config.pairs.target)
-    train_set = Path(config.data.train)
+    train_set = indexed(config.data.train)
     return open_pairs(train_set, config.pairs, config.corruption, config.seed, config.loader), loss_name
 
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from PIL import Image
@@ -17,6 +16,7 @@ from launch.state import TrainState
 from launch.unbiased import Scenes, refusal, scene_errors, summary
 from model.tiling import denoise_tiled
 from pipeline.errors import BadInput
+from pipeline.foreign import indexed
 from pipeline.gallery import Gallery
 from pipeline.index import INDEX, load_index
 from pipeline.pairs import PairDataset
@@ -41,7 +41,7 @@ def open_validation(config: RunConfig) -> Gallery | Scenes | RenderValidation | 
         return None
     if config.data.kind == "renders":
         return RenderValidation(config)
-    path = Path(config.data.validation)
+    path = indexed(config.data.validation)
     scenes = (path / INDEX).exists() and bool(load_index(path).members_sha256)
     real = config.corruption.name == "none"
     if scenes != real:

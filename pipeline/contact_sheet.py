@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image
 
 from pipeline.errors import BadInput
+from pipeline.foreign import KIND
 from pipeline.index import REMAKE, idx_name
 from pipeline.picture import Pixels
-from pipeline.reader import ShardSet
+from pipeline.reader import BLOCK, ShardSet
 
 SIDE = 200  # pixels: sharp at the 150 or so that a page gives each
 QUALITY = 80
@@ -35,12 +36,14 @@ def thumbnails(shards: ShardSet, count: int) -> Iterator[Thumbnail]:
     Raises BadInput where a picture is damaged. What is said of its source has no checksum but its shard's, which
     `n2n inspect --verify` computes.
     """
-    members = members_of(shards)
+    members = iter(()) if shards.index.options.get("kind") == KIND else members_of(shards)
     for sample in range(min(count, len(shards))):
         pixels = shards.pixels(sample)
-        key, offset, size = next(members)
+        key, offset, size = next(members, ("", 0, 0))
         height, width = pixels.shape[1:]
-        yield Thumbnail(small_jpeg(pixels), key, source_of(shards, sample, offset, size), width, height)
+        # Tars of others have nothing of ours beside a picture: what there is of it are its tar and its name.
+        source = source_of(shards, sample, offset, size) if key else shards.shard_path(sample).name
+        yield Thumbnail(small_jpeg(pixels), key or name_of(shards, sample), source, width, height)
 
 
 def members_of(shards: ShardSet) -> Iterator[tuple[str, int, int]]:
@@ -55,6 +58,13 @@ def members_of(shards: ShardSet) -> Iterator[tuple[str, int, int]]:
                 yield words[3].rpartition(".")[0], int(words[at + 1]), int(words[at + 2])
         except (OSError, ValueError, IndexError) as error:
             raise BadInput("an index of a shard is damaged", path, str(error), "an .idx as written", REMAKE) from error
+
+
+def name_of(shards: ShardSet, sample: int) -> str:
+    """What its tar header calls it."""
+    with open(shards.shard_path(sample), "rb") as file:
+        name = os.pread(file.fileno(), 100, int(shards.table[sample]["offset"]) - BLOCK)
+    return name.partition(b"\0")[0].decode("utf-8", "backslashreplace")
 
 
 def source_of(shards: ShardSet, sample: int, offset: int, size: int) -> str:

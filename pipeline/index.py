@@ -77,8 +77,9 @@ class ShardEntry:
     samples: int
     bytes: int
     sha256: str
+    """Empty where the shard is a tar of others."""
     idx_sha256: str
-    """Of the DALI index beside it."""
+    """Of the DALI index beside it; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class LeftOut:
 
     source: str
     kind: str
-    """unreadable, unsafe, small, empty or duplicate; of scenes and renders, unpaired, audit or spare."""
+    """unreadable, unsafe, small, empty or duplicate; of scenes and renders, unpaired, audit or spare; of tars that
+    others wrote, pictureless or several."""
     reason: str
 
 
@@ -164,7 +166,7 @@ def load_index(folder: Place) -> Index:
             "not a finished shard set",
             where=folder,
             got="no index.json" if folder.is_dir() else "no such folder",
-            wanted="the output folder of `n2n shard`",
+            wanted="the output folder of `n2n shard`, or one of WebDataset tars",
             todo="check the path; if sharding was stopped, run the same `n2n shard` command again to finish it",
         )
     try:

@@ -15,6 +15,7 @@ from pipeline.audit import AuditConfig
 from pipeline.corruption import CorruptionConfig
 from pipeline.corruptions.camera import to_srgb
 from pipeline.errors import EXIT_BAD_INPUT, BadInput, run_verb
+from pipeline.foreign import indexed
 from pipeline.index import load_index, shown
 from pipeline.inspect_scenes import audit_report, describe_scenes, render_views
 from pipeline.loader import LoaderConfig
@@ -47,7 +48,7 @@ def describe(folder: Place) -> str:
         f"  left out    {len(index.left_out)}",
         *(f"    {shown(entry)}" for entry in index.left_out),
         f"{'shard':24}{'samples':>10}{'bytes':>16}  sha256",
-        *(f"{s.name:24}{s.samples:>10}{s.bytes:>16,}  {s.sha256[:16]}" for s in index.shards),
+        *(f"{s.name:24}{s.samples:>10}{s.bytes:>16,}  {s.sha256[:16] or '-'}" for s in index.shards),
     ]
     return "\n".join(lines)
 
@@ -123,6 +124,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("pair.png"), help="picture of the pair (default: pair.png)")
     options = parser.parse_args(arguments)
     folder = place(options.folder)
+    folder = folder if isinstance(folder, Remote) else indexed(folder)
     drawn = options.html or options.corruptions or options.audit or options.draw is not None
     if isinstance(folder, Remote) and drawn:
         todo = "copy the set to a disk first"

@@ -59,13 +59,20 @@ def _pictures(
 
 
 def _picture(header: Header, about: Header | None) -> Member | Refused:
-    if header.kind != b"0":
-        kind = {b"1": "a link", b"2": "a link", b"S": "a sparse file"}.get(header.kind, "a device or the like")
-        return Refused("unsafe", f"{kind}, not a file of its own")
+    if lost := refused(header):
+        return lost
     member = Member(header.offset, header.size, header.size)
     if about is not None and 0 < about.size <= ABOUT_LIMIT:
         member = replace(member, about_offset=about.offset, about_size=about.size)
-    return refuse(header.name, header.size, header.size) or member
+    return member
+
+
+def refused(header: Header) -> Refused | None:
+    """Why a member that is named like a picture is not taken, or nothing."""
+    if header.kind != b"0":
+        kind = {b"1": "a link", b"2": "a link", b"S": "a sparse file"}.get(header.kind, "a device or the like")
+        return Refused("unsafe", f"{kind}, not a file of its own")
+    return refuse(header.name, header.size, header.size)
 
 
 def webdataset_key(name: bytes) -> bytes:
