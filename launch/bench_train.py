@@ -116,7 +116,7 @@ def data_wait(options: argparse.Namespace, crop: int, precision: str, world: Wor
         shards = ShardSet(data)
         order = Order(0, shards.samples_per_shard)
         dataset = PairDataset(shards, order, PairsConfig(crop=crop), CorruptionConfig(), seed=0)
-        pairs = load_pairs(dataset, BatchShare(options.batch, 0, 1), LoaderConfig(), start=0)
+        pairs = load_pairs(dataset, BatchShare(options.batch, 0, 1), LoaderConfig(), start=0, device=world.device)
         state = fresh_state(precision, options.batch, world)
         for _ in range(3):
             state.step(next(pairs)[0], LR)

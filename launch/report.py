@@ -68,7 +68,7 @@ class Report:
         # One transfer from the device and one exchange between ranks an interval, none a step.
         loss = fmean(self.world.gather(float(torch.stack(self.losses).mean())))
         rate = (images - self.reported) / seconds
-        wait_share = self.waited_s / seconds
+        wait_ms, wait_share = 1000 * self.waited_s / len(self.losses), self.waited_s / seconds
         self.metrics(
             images,
             {
@@ -76,6 +76,7 @@ class Report:
                 "train/lr": lr,
                 "time/images_per_s": rate,
                 "time/data_wait_s": self.waited_s,
+                "time/data_wait_ms": wait_ms,
                 "time/data_wait_share": wait_share,
                 "memory/peak_gb": peak_memory_gb(self.world.device),
             },
@@ -83,8 +84,8 @@ class Report:
         if self.tracker:
             left_min = (self.total - images) / rate / 60
             log.info(
-                "%9d images  loss %.5f  lr %.2e  %6.1f images/s  data wait %4.1f%%  %5.1f min left",
-                *(images, loss, lr, rate, 100 * wait_share, left_min),
+                "%9d images  loss %.5f  lr %.2e  %6.1f images/s  data wait %.1f ms, %.1f%% of a step  %5.1f min left",
+                *(images, loss, lr, rate, wait_ms, 100 * wait_share, left_min),
             )
         self.losses, self.waited_s, self.reported = [], 0.0, images
         self.began = time.perf_counter()

@@ -10,6 +10,7 @@ from pipeline.crops import LANES, Crops
 from pipeline.errors import BadInput
 from pipeline.inject import CleanCrops, Inject
 from pipeline.pairs import AnyPair, PairDataset
+from pipeline.prefetch import Prefetch
 from pipeline.render_pairs import RenderPairDataset
 from pipeline.shot_pairs import ShotPairs
 from pipeline.workers import Workers
@@ -112,7 +113,7 @@ def load_pairs(
     start: int,
     device: torch.device = CPU,
 ) -> Generator[tuple[AnyPair, float], None, None]:
-    """Yield (batch, seconds waited for it) from draw `start` on, for ever; in pinned memory where `device` is a GPU.
+    """Yield (batch, seconds waited for it) from draw `start` on, for ever; on `device` where that is a GPU.
 
     Raises BadInput where a sample cannot be read, naming the shard and the sample, and where several crops a picture
     are asked for and cannot be had.
@@ -125,16 +126,22 @@ def load_pairs(
         lanes = LANES if config.crops_per_image > 1 else 1
         pin = device.type == "cuda"
         workers = Workers(dataset.__getitem__, draws, config.workers, config.prefetch, lanes, pin)
+
+    def take() -> AnyPair | CleanCrops:
+        batch = next(workers) if workers else dataset[next(draws)]
+        if isinstance(batch, BadInput):
+            raise batch
+        return batch
+
+    batches = Prefetch(take, workers.ready if workers else lambda: False, device)
     try:
         while True:
             asked = time.perf_counter()
-            batch = next(workers) if workers else dataset[next(draws)]
+            batch = next(batches) if device.type == "cuda" else take()
             waited = time.perf_counter() - asked
-            if isinstance(batch, BadInput):
-                raise batch
             if isinstance(batch, CleanCrops):
                 assert isinstance(dataset, PairDataset)
-                batch = dataset.noisy(CleanCrops(*(part.to(device, non_blocking=True) for part in batch)))
+                batch = dataset.noisy(CleanCrops(*(part.to(device) for part in batch)))
             yield batch, waited
             del batch  # a slot that nobody has can be filled again
     finally:

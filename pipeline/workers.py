@@ -101,6 +101,13 @@ class Workers:
         self.assign()
         return batch
 
+    def ready(self) -> bool:
+        """Whether the next batch is there and whole, so that to take it neither waits nor raises."""
+        self.assign()
+        while self.missing.get(self.wanted, 0) and self.poll.poll(0):
+            self.receive()
+        return self.wanted in self.slot_of and not self.missing.get(self.wanted, 0) and self.wanted not in self.failed
+
     def assign(self) -> None:
         """Hand out batches as far as there are slots."""
         while self.slots.free and self.assigned - self.wanted < self.most:

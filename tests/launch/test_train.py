@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import struct
@@ -55,7 +56,10 @@ def test_a_run_explains_itself(trained: Path, shards: Path) -> None:
     assert "crop: 32" in (trained / "config.yaml").read_text()
     lines = metrics(trained)
     assert [line["images"] for line in lines if "train/loss" in line] == [4, 8, 12, 16, 20, 24]
-    assert {"time/data_wait_s", "time/images_per_s", "train/lr"} <= lines[0].keys()
+    assert {"time/images_per_s", "train/lr"} <= lines[0].keys()
+    waited = [lines[0][f"time/data_wait_{unit}"] for unit in ("s", "ms", "share")]
+    assert waited[1] == pytest.approx(1000 * waited[0]), "a step of four images"
+    assert 0 < waited[2] < 1
     assert [line["images"] for line in lines if "val/psnr_srgb8_db" in line] == [12, 24]
     assert sorted(path.name for path in (trained / "pictures").iterdir()) == ["000000000012.png", "000000000024.png"]
     with Image.open(trained / "pictures" / "000000000024.png") as panel:  # a row for each of three pictures
@@ -377,7 +381,8 @@ def test_a_terminal_has_one_live_line_and_a_file_plain_ones(
         lines = [line for line in text.replace("\r", "\n").splitlines() if line.strip() and "img" not in line]
         assert lines[0].startswith("training 991203 parameters on 12 pictures"), text
         assert lines[-1].startswith("done: 24 images"), text
-        assert sum("data wait" in line for line in lines) == 6, text
+        waits = re.findall(r"data wait (\d+\.\d) ms, (\d+\.\d)% of a step", text)
+        assert len(waits) == 6, text
 
 
 def read_terminal(end: int) -> str:
