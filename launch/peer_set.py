@@ -1,5 +1,6 @@
 """What the benchmark of loaders reads: the same pictures as files, as our sets, and as other libraries keep them."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from launch.peer_rows import TITLES, command, reason
+from pipeline.atomic import write_whole
 from pipeline.dead_leaves import dead_leaves
 from pipeline.errors import BadInput
 from pipeline.foreign import indexed
@@ -16,6 +18,7 @@ from pipeline.sharding.storage import StorageConfig
 from pipeline.sources.listing import list_sources
 
 GENERATED = 64  # pictures
+RECORD = "made-of.json"
 
 
 def generate(pictures: Path, side: int) -> None:
@@ -50,8 +53,30 @@ def copy_jpegs(shards: ShardSet, pictures: Path, side: int, most: int) -> None:
             (pictures / f"{number:06d}.jpg").write_bytes(stored.data)
 
 
+def claim(data: Path | None, folder: Path, side: int, most: int) -> None:
+    """Note of what a folder is made, or raise BadInput where it was made of something else."""
+    record = folder / RECORD
+    now = {"data": str(data.resolve()) if data else "generated", "crop": side, "pictures": most}
+    if data:
+        now["samples_sha256"] = ShardSet(indexed(data)).index.samples_sha256
+    if record.exists():
+        before = json.loads(record.read_bytes())
+        got = ", ".join(f"{name} {before.get(name)}" for name in now if before.get(name) != now[name])
+        wanted = ", ".join(f"{name} {now[name]}" for name in now if before.get(name) != now[name])
+    else:
+        got = "files that say not of what they were made" if folder.exists() and any(folder.iterdir()) else ""
+        wanted = "an empty folder, or one of an earlier benchmark"
+    if got:
+        todo = "name another folder with --set, or delete this one"
+        raise BadInput("a set that was made of something else", folder, got, wanted, todo)
+    folder.mkdir(parents=True, exist_ok=True)
+    with write_whole(record) as file:
+        file.write(json.dumps(now).encode())
+
+
 def prepare_all(data: Path | None, folder: Path, rows: list[str], python: str, job: list[str], most: int) -> list[str]:
     """Make what every row reads, where that is not there yet; the rows for which that went well."""
+    claim(data, folder, int(job[1]), most)
     if not (folder / "pixels" / "index.json").exists():  # the last thing that is made
         prepare(data, folder, int(job[1]), most)
     fit = []

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
+from pipeline.errors import BadInput
 from pipeline.index import LeftOut
 from pipeline.memory import keep_freed_memory
 from pipeline.remote import Remote
@@ -33,12 +34,17 @@ REMOTE_THREADS, REMOTE_AHEAD = 16, 32  # where most of a thread's time is waitin
 Batch = list[tuple[int, SourceFile]]
 Ingested = list[Sample | LeftOut] | LeftOut
 Result = tuple[int, Ingested]
-Hashed = tuple[list[Read | LeftOut], dict[int, Ingested], Levels]
+Files = list[bytes | LeftOut | BadInput]
+"""Of a batch, each file as it was read; where one cannot be and no other is to be left out for it, that is the last."""
+Hashed = tuple[list[Read | LeftOut | BadInput], dict[int, Ingested], Levels]
 """A batch whose files are hashed, and, by number, what became of those that had to be decoded."""
 
 
 class ReadAhead:
-    """Iterates over (number, samples or why there are none) for each source of a job, and counts their levels."""
+    """Iterates over (number, samples or why there are none) for each source of a job, and counts their levels.
+
+    Raises BadInput where a source has vanished or changed, once all those before it have been given out.
+    """
 
     def __init__(self, job: Job, storage: StorageConfig) -> None:
         self.job = job
@@ -54,7 +60,7 @@ class ReadAhead:
         self._local = threading.local()  # a thread's own open files: one must not close what another reads
 
     def __iter__(self) -> Iterator[Result]:
-        waiting: deque[Future[tuple[list[Result], Levels]]] = deque()
+        waiting: deque[Future[tuple[list[Result | BadInput], Levels]]] = deque()
         if self._headers_alone:
             yield from self._hashed_behind()
             return
@@ -69,23 +75,28 @@ class ReadAhead:
         """Each batch is parsed when the next ones have been read, by when a thread has hashed it."""
         waiting: deque[tuple[Batch, Future[Hashed]]] = deque()
         for batch in self._batches():
-            waiting.append((batch, self._threads.submit(self._hash, batch, self._read(batch))))
+            files = self._read(batch)
+            waiting.append((batch, self._threads.submit(self._hash, batch, files)))
+            if files and isinstance(files[-1], BadInput):
+                break
             if len(waiting) > HASHED_BEHIND:
                 yield from self._parsed(*waiting.popleft())
         for batch, hashed in waiting:
             yield from self._parsed(batch, hashed)
 
-    def _hash(self, batch: Batch, files: list[bytes | LeftOut]) -> Hashed:
+    def _hash(self, batch: Batch, files: Files) -> Hashed:
         """What the thread does: of those to be measured, which are decoded, all there is to do."""
         reads, results, levels = with_digests(batch, files), {}, Levels()
-        for (number, _), read in zip(batch, reads, strict=True):
+        for (number, _), read in zip(batch, reads, strict=False):
             if number % self.job.measure_every == 0 and isinstance(read, Read):
                 results[number] = ingest(read, self._contents(), self.storage, levels, measure=True)
         return reads, results, levels
 
     def _parsed(self, batch: Batch, hashed: Future[Hashed]) -> Iterator[Result]:
         reads, measured, levels = hashed.result()
-        for (number, _), read in zip(batch, reads, strict=True):
+        for (number, _), read in zip(batch, reads, strict=False):
+            if isinstance(read, BadInput):
+                raise read
             if isinstance(read, LeftOut):
                 yield number, read
             elif number in measured:
@@ -94,10 +105,13 @@ class ReadAhead:
                 yield number, ingest(read, self._contents(), self.storage, levels, measure=False)
         self.levels.merge(levels)
 
-    def _take(self, batch: tuple[list[Result], Levels]) -> list[Result]:
+    def _take(self, batch: tuple[list[Result | BadInput], Levels]) -> Iterator[Result]:
         results, levels = batch
         self.levels.merge(levels)
-        return results
+        for result in results:
+            if isinstance(result, BadInput):
+                raise result
+            yield result
 
     def _batches(self) -> Iterator[Batch]:
         batch: Batch = []
@@ -116,15 +130,22 @@ class ReadAhead:
         contents: Contents = self._local.contents
         return contents
 
-    def _read(self, batch: Batch) -> list[bytes | LeftOut]:
-        contents = self._contents()
-        return [contents.read(source) for _, source in batch]
+    def _read(self, batch: Batch) -> Files:
+        contents, files = self._contents(), Files()
+        for _, source in batch:
+            try:
+                files.append(contents.read(source))
+            except BadInput as error:
+                return [*files, error]
+        return files
 
-    def _read_and_ingest(self, batch: Batch) -> tuple[list[Result], Levels]:
+    def _read_and_ingest(self, batch: Batch) -> tuple[list[Result | BadInput], Levels]:
         contents, levels = self._contents(), Levels()
-        results: list[Result] = []
-        for (number, _), read in zip(batch, with_digests(batch, self._read(batch)), strict=True):
-            if isinstance(read, Read):
+        results: list[Result | BadInput] = []
+        for (number, _), read in zip(batch, with_digests(batch, self._read(batch)), strict=False):
+            if isinstance(read, BadInput):
+                results.append(read)
+            elif isinstance(read, Read):
                 measure = number % self.job.measure_every == 0
                 results.append((number, ingest(read, contents, self.storage, levels, measure)))
             else:
@@ -140,9 +161,9 @@ class ReadAhead:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
 
-def with_digests(batch: Batch, files: list[bytes | LeftOut]) -> list[Read | LeftOut]:
-    """Each source with its bytes and their SHA-256, or why there are none."""
+def with_digests(batch: Batch, files: Files) -> list[Read | LeftOut | BadInput]:
+    """Each source with its bytes and their SHA-256, or why there are none; none after one that cannot be read."""
     return [
-        data if isinstance(data, LeftOut) else Read(source, data, hashlib.sha256(data).hexdigest())
-        for (_, source), data in zip(batch, files, strict=True)
+        Read(source, data, hashlib.sha256(data).hexdigest()) if isinstance(data, bytes) else data
+        for (_, source), data in zip(batch, files, strict=False)
     ]

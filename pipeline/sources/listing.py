@@ -5,6 +5,7 @@ of names, some 60 bytes a picture and its name, because a Python object each wou
 """
 
 import os
+import re
 import stat
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +16,7 @@ from typing import overload
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut
 from pipeline.picture import SUFFIXES
-from pipeline.remote import Place, Remote
+from pipeline.remote import ADDRESS, Place, Remote
 from pipeline.sources.folders import walk, walk_remote
 from pipeline.sources.members import NO_CRC, TOO_LARGE, Member, Refused, is_picture, is_volume, unsafe_name
 from pipeline.sources.roots import expand, labels, refuse_repeated
@@ -242,6 +243,9 @@ def _add_file(sources: Sources, number: int, name: bytes, status: os.stat_result
 
 def _list_lines(sources: Sources, number: int, path: Path) -> None:
     """Paths separated by newlines, or by NUL where there is one (find -print0); relative to the current folder."""
+    todo = "name the folder's address as a source by itself: n2n shard s3://bucket/folder"
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)) and not path.exists():  # a Path has one slash less
+        raise BadInput("a list at an address", path, "an address", "a file on a disk of this machine", todo)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -251,6 +255,9 @@ def _list_lines(sources: Sources, number: int, path: Path) -> None:
         name = name.removesuffix(b"\r")
         if not name:
             continue
+        if ADDRESS.match(as_text(os.fsdecode(name))):
+            where, got = f"{path}, line {line}", as_text(os.fsdecode(name))
+            raise BadInput("an address in a list", where, got, "paths of pictures on a disk of this machine", todo)
         try:
             status = os.stat(name)
         except OSError as error:

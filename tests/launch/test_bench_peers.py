@@ -17,7 +17,7 @@ from launch import loader_peers, loader_rows
 from launch.bench_peers import markdown, table
 from launch.loader_peers import SIGMA, Baseline, Job, pair_of
 from launch.peer_rows import Server, Turn, reason
-from launch.peer_set import prepare
+from launch.peer_set import claim, prepare
 from pipeline.errors import BadInput
 from pipeline.reader import ShardSet
 from tests.conftest import Run
@@ -158,3 +158,17 @@ def test_a_row_that_fails_is_left_out(tmp_path: Path) -> None:
 def test_a_set_without_jpegs_is_refused(shards: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="at least 4000 pixels"):
         prepare(shards, tmp_path / "set", 4000, 10)
+
+
+def test_a_folder_of_another_set_is_refused(shards: Path, own_shards: Path, tmp_path: Path) -> None:
+    """What is there is used again by the same command alone."""
+    folder = tmp_path / "set"
+    claim(shards, folder, 32, 10)
+    claim(shards, folder, 32, 10)
+    for other in ((None, 32, 10), (own_shards, 32, 10), (shards, 48, 10), (shards, 32, 11)):
+        with pytest.raises(BadInput, match=r"(?s)made of something else.*--set"):
+            claim(other[0], folder, other[1], other[2])
+    (folder / "made-of.json").unlink()
+    (folder / "pictures").mkdir()
+    with pytest.raises(BadInput, match="say not of what"):
+        claim(shards, folder, 32, 10)

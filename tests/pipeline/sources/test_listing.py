@@ -115,3 +115,13 @@ def test_archives_in_a_folder_are_pointed_at(tmp_path: Path) -> None:
         list_sources([tmp_path])
     with pytest.raises(BadInput, match="unpack"):
         list_pictures([tmp_path / "n01.tar"])
+
+
+@pytest.mark.parametrize("line", ["s3://bucket/a.jpg", "https://host/a.jpg", "gs://bucket/a.jpg"])
+def test_addresses_in_a_list_are_refused(tmp_path: Path, jpeg: bytes, line: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg)
+    (tmp_path / "list.txt").write_text(f"{tmp_path / 'a.jpg'}\n{line}\n")
+    with pytest.raises(BadInput, match=rf"(?s)an address in a list.*line 2.*{line}.*source by itself"):
+        list_sources([], [tmp_path / "list.txt"])
+    with pytest.raises(BadInput, match="a list at an address"):
+        list_sources([], [Path(line)])
