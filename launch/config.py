@@ -21,6 +21,7 @@ from pipeline.errors import BadInput
 from pipeline.loader import LoaderConfig
 from pipeline.pairs import PairsConfig
 from pipeline.radiance import RendersConfig
+from pipeline.shard_cache import CacheConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +29,14 @@ class DataConfig:
     """Where the pictures are."""
 
     train: str
-    """Folder of the shard set to train on."""
+    """Folder of the shard set to train on, or its address at s3://, gs:// or https://."""
     kind: Literal["pictures", "renders"] = "pictures"
     """What the sets hold: pictures, to which noise is added, or several noisy renders of each frame."""
     validation: str = ""
-    """Shard set or folder of clean pictures to validate on; empty for no validation."""
+    """Shard set, also at an address, or folder of clean pictures to validate on; empty for no validation."""
     validation_pictures: int = 32
     """How many of them, the first ones; 0 for all."""
+    cache: CacheConfig = field(default_factory=CacheConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,7 @@ HARMLESS = (
     "data.train",
     "data.validation",
     "data.validation_pictures",
+    *(f"data.cache.{field.name}" for field in dataclasses.fields(CacheConfig)),
     "loader.workers",
     "loader.prefetch",
     "train.images",

@@ -30,7 +30,7 @@ def evaluate_renders(
 
     The frames are shared out over the ranks, and the scores are the same on each.
     """
-    frames = open_set(str(data))
+    frames = open_set(data)
 
     def work(sample: int) -> dict[str, RenderScore]:
         found = {}

@@ -14,6 +14,8 @@ from pipeline.order import Order
 from pipeline.panel import SHOWN, compared, stacked
 from pipeline.realisations import RealisationSet
 from pipeline.render_pairs import RenderPairDataset
+from pipeline.shard_cache import open_files
+from pipeline.shard_files import ShardFiles
 
 log = logging.getLogger(__name__)
 
@@ -32,21 +34,25 @@ def open_renders(config: RunConfig) -> tuple[RenderPairDataset, str]:
     if config.pairs.capture != "fresh":
         got = f"{config.pairs.capture}: renders are as they were rendered"
         raise BadInput("renders have no noise to draw", "pairs.capture", got, "fresh")
-    frames = open_set(config.data.train)
+    frames = open_set(open_files(config.data.train, config.data.cache, config.loader.window))
     if config.pairs.target == "clean":
         lacking = len(frames) - len(frames_to_score(frames))
         if lacking:
-            raise BadInput("clean targets need references", frames.folder, f"{lacking} frames without", "one a frame")
+            raise BadInput(
+                "clean targets need references", frames.files.address, f"{lacking} frames without", "one a frame"
+            )
     order = Order(config.seed, frames.samples_per_shard, config.loader.window)
     return RenderPairDataset(frames, order, config.pairs, config.renders, config.seed), loss_name
 
 
-def open_set(folder: str) -> RealisationSet:
+def open_set(of: Path | ShardFiles) -> RealisationSet:
     """Raises BadInput where it holds anything but renders."""
-    frames = RealisationSet(Path(folder))
+    frames = RealisationSet(of)
     kind = frames.index.options.get("kind")
     if kind != "renders":
-        raise BadInput("not a set of renders", folder, f"a set of {kind}", "one made by `n2n shard --renders`")
+        raise BadInput(
+            "not a set of renders", frames.files.address, f"a set of {kind}", "one made by `n2n shard --renders`"
+        )
     return frames
 
 
@@ -55,7 +61,7 @@ class RenderValidation:
 
     def __init__(self, config: RunConfig) -> None:
         self.renders = config.renders
-        self.frames = open_set(config.data.validation)
+        self.frames = open_set(open_files(config.data.validation, config.data.cache))
         self.samples = frames_to_score(self.frames, config.data.validation_pictures)
 
     def __call__(self, state: TrainState, report: Report) -> dict[str, float]:

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from launch.checkpoint import BEST, load_checkpoint
+from pipeline.shard_files import ShardFiles
 
 BINS = 64
 
@@ -28,13 +29,13 @@ def histogram(values: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return np.histogram(numbers[np.isfinite(numbers)], BINS)
 
 
-def data_artifact(shards_folder: Path, samples_sha256: str, full: bool) -> Any:
+def data_artifact(files: ShardFiles, samples_sha256: str, full: bool) -> Any:
     """The training set by its hash; with its index where all is to be kept."""
     import wandb
 
-    facts = {"samples_sha256": samples_sha256, "folder": str(shards_folder.resolve())}
+    facts = {"samples_sha256": samples_sha256, "folder": files.origin}
     artifact = wandb.Artifact(f"data-{samples_sha256[:16]}", type="dataset", metadata=facts)
-    index = Path(shards_folder) / "index.json"
+    index = files.folder / "index.json"
     if full and index.exists():
         artifact.add_file(str(index))
     return artifact

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 from launch.tracked import best_artifact, data_artifact, histograms
+from pipeline.shard_files import ShardFiles
 
 log = logging.getLogger(__name__)
 
@@ -81,10 +82,10 @@ class Tracker:
         if self.run is not None:
             self.run.alert(title, text, level="ERROR")
 
-    def uses(self, shards_folder: Path, samples_sha256: str) -> None:
+    def uses(self, files: ShardFiles, samples_sha256: str) -> None:
         """Note what the run is trained on; offline, where W&B refuses an input, as something it has met."""
         if self.run is not None and self.config.artifacts != "off":
-            artifact = data_artifact(shards_folder, samples_sha256, self.config.artifacts == "full")
+            artifact = data_artifact(files, samples_sha256, self.config.artifacts == "full")
             (self.run.log_artifact if self.run.offline else self.run.use_artifact)(artifact)
 
     def keep_best(self, checkpoints: Path) -> None:

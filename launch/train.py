@@ -26,12 +26,12 @@ from launch.trained import first_weights, load_weights
 from launch.validation import fit_channels, open_validation, validate
 from launch.world import World, run_in_world
 from pipeline.errors import EXIT_BAD_INPUT, BadInput, run_verb
-from pipeline.foreign import indexed
 from pipeline.loader import BatchShare, load_pairs
 from pipeline.open_pairs import open_pairs
 from pipeline.pairs import PairDataset
 from pipeline.reader import ShardSet
 from pipeline.realisations import RealisationSet
+from pipeline.shard_cache import open_files
 from pipeline.shot_pairs import ShotPairs
 
 log = logging.getLogger(__name__)
@@ -92,8 +92,8 @@ def train(config: RunConfig, world: World) -> None:
 def open_shots(config: RunConfig) -> tuple[PairDataset | ShotPairs, str]:
     """The pairs of photographs or of real shots, and the loss."""
     loss_name = choose_loss(config.loss, config.corruption, config.pairs.target)
-    train_set = indexed(config.data.train)
-    return open_pairs(train_set, config.pairs, config.corruption, config.seed, config.loader), loss_name
+    files = open_files(config.data.train, config.data.cache, config.loader.window)
+    return open_pairs(files, config.pairs, config.corruption, config.seed, config.loader), loss_name
 
 
 def rhythms(config: RunConfig) -> dict[str, Rhythm]:
@@ -163,7 +163,7 @@ def open_run(
 ) -> Tracker:
     """Rank 0's part of a start: the run's account of itself, tracking, and a line on what will happen."""
     facts: dict[str, Any] = {
-        "data": {"train": str(shards.folder.resolve()), "samples_sha256": shards.index.samples_sha256},
+        "data": {"train": shards.files.origin, "samples_sha256": shards.index.samples_sha256},
         "world": {
             "ranks": state.world.size,
             "device": str(state.world.device),
@@ -178,11 +178,11 @@ def open_run(
     parameters = sum(parameter.numel() for parameter in state.net.parameters())
     log.info(
         "training %d parameters on %d pictures of %s: %d to %d images, batch %d over %d rank(s) on %s, %s",
-        *(parameters, len(shards), shards.folder, state.images, config.train.images, config.train.batch),
+        *(parameters, len(shards), shards.files.address, state.images, config.train.images, config.train.batch),
         *(state.world.size, state.world.device, "bfloat16" if state.autocast._enabled else "float32"),
     )
     tracker = Tracker(config.wandb, run.path, to_dict(config), begun.wandb_id)
-    tracker.uses(shards.folder, shards.index.samples_sha256)
+    tracker.uses(shards.files, shards.index.samples_sha256)
     return tracker
 
 

@@ -24,6 +24,7 @@ from pipeline.audit import AuditConfig, audit_scene
 from pipeline.errors import BadInput
 from pipeline.inspect_scenes import sample_name
 from pipeline.realisations import RealisationSet
+from pipeline.shard_files import ShardFiles
 from pipeline.shot_pairs import Scale
 
 SHOTS = 4  # of a longer burst, the first ones: its pairs cost a network pass each
@@ -47,12 +48,17 @@ class SceneError:
 class Scenes:
     """The first `limit` scenes (0: all) of a set of real shots, audited once."""
 
-    def __init__(self, folder: Path, limit: int = 0) -> None:
-        self.shards = RealisationSet(folder)
+    def __init__(self, of: Path | ShardFiles, limit: int = 0) -> None:
+        self.shards = RealisationSet(of)
         self.scale = Scale(self.shards)
         self.samples = [s for s in range(len(self.shards)) if self.shards.realisations(s) > 1][: limit or None]
         if not self.samples:
-            raise BadInput("no scene of two shots", folder, f"{len(self.shards)} samples", "two realisations in some")
+            raise BadInput(
+                "no scene of two shots",
+                self.shards.files.address,
+                f"{len(self.shards)} samples",
+                "two realisations in some",
+            )
         self.dependent = self._audit()
         """Names of the scenes whose shots are no independent witnesses, with the reasons."""
 

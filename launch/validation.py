@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -18,10 +19,13 @@ from model.tiling import denoise_tiled
 from pipeline.errors import BadInput
 from pipeline.foreign import indexed
 from pipeline.gallery import Gallery
-from pipeline.index import INDEX, load_index
+from pipeline.index import INDEX
 from pipeline.pairs import PairDataset
 from pipeline.panel import SHOWN, coloured, compared, stacked
+from pipeline.remote import Remote, place
 from pipeline.render_pairs import RenderPairDataset
+from pipeline.shard_cache import open_files
+from pipeline.shard_files import ShardFiles
 from pipeline.shot_pairs import ShotPairs
 
 log = logging.getLogger(__name__)
@@ -41,13 +45,16 @@ def open_validation(config: RunConfig) -> Gallery | Scenes | RenderValidation | 
         return None
     if config.data.kind == "renders":
         return RenderValidation(config)
-    path = indexed(config.data.validation)
-    scenes = (path / INDEX).exists() and bool(load_index(path).members_sha256)
+    where = place(config.data.validation)
+    folder = where if isinstance(where, Remote) else indexed(where)
+    is_set = isinstance(folder, Remote) or (folder / INDEX).exists()
+    of = open_files(folder, config.data.cache) if is_set else Path(config.data.validation)
+    scenes = isinstance(of, ShardFiles) and bool(of.index.members_sha256)
     real = config.corruption.name == "none"
     if scenes != real:
         kinds = ("clean pictures", "a set of real shots")
-        raise BadInput("validation of another kind", path, kinds[scenes], kinds[real], "name another data.validation")
-    return (Scenes if real else Gallery)(path, config.data.validation_pictures)
+        raise BadInput("validation of another kind", where, kinds[scenes], kinds[real], "name another data.validation")
+    return (Scenes if real else Gallery)(of, config.data.validation_pictures)
 
 
 def validate(

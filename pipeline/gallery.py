@@ -12,6 +12,7 @@ from pipeline.index import INDEX
 from pipeline.picture import decode, to_unit
 from pipeline.randomness import name_generator
 from pipeline.reader import ShardSet
+from pipeline.shard_files import ShardFiles
 from pipeline.sources.listing import list_pictures
 
 TEST_NOISE_SEED = 0  # the test noise of a picture is a constant of this project, not of a run
@@ -23,13 +24,13 @@ class Gallery:
     Their names are known from the start, before any is decoded. Raises BadInput where there is no picture.
     """
 
-    def __init__(self, path: Path, limit: int = 0) -> None:
-        self.path = path
-        self._shards = ShardSet(path) if (path / INDEX).exists() else None
+    def __init__(self, of: Path | ShardFiles, limit: int = 0) -> None:
+        self.path = of.folder if isinstance(of, ShardFiles) else of
+        self._shards = ShardSet(of) if isinstance(of, ShardFiles) or (of / INDEX).exists() else None
         if self._shards:
             names = [f"{sample:09d}" for sample in range(len(self._shards))]
         else:
-            names = [file.name for file in list_pictures([path])]
+            names = [file.name for file in list_pictures([self.path])]
         self.names = names[: limit or None]
 
     def clean(self, name: str) -> Tensor:

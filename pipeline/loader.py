@@ -1,17 +1,20 @@
 """Batches of pairs from any draw on, made by worker processes ahead of time; the wait for them is measured."""
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from pipeline.crops import LANES, Crops
 from pipeline.errors import BadInput
 from pipeline.inject import CleanCrops, Inject
+from pipeline.look_ahead import LookAhead
 from pipeline.pairs import AnyPair, PairDataset
 from pipeline.prefetch import Prefetch
 from pipeline.render_pairs import RenderPairDataset
+from pipeline.shard_cache import ShardCache
 from pipeline.shot_pairs import ShotPairs
 from pipeline.workers import Workers
 
@@ -121,14 +124,17 @@ def load_pairs(
     refuse_siblings(dataset, share, config)
     share = replace(share, lanes=config.crops.lanes(share.global_batch))
     draws = draw_batches(share, start)
+    make: Callable[[Sequence[int]], Any] = dataset.__getitem__
+    if isinstance(dataset.shards.files, ShardCache):
+        make = LookAhead(make, dataset.order, dataset.shards.files, forks=config.workers > 0)
     workers: Workers | None = None
     if config.workers:
         lanes = LANES if config.crops_per_image > 1 else 1
         pin = device.type == "cuda"
-        workers = Workers(dataset.__getitem__, draws, config.workers, config.prefetch, lanes, pin)
+        workers = Workers(make, draws, config.workers, config.prefetch, lanes, pin)
 
     def take() -> AnyPair | CleanCrops:
-        batch = next(workers) if workers else dataset[next(draws)]
+        batch = next(workers) if workers else make(next(draws))
         if isinstance(batch, BadInput):
             raise batch
         return batch

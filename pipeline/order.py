@@ -1,6 +1,6 @@
 """Which sample a draw is: a pure function of (seed, draw) that knows no rank, no worker and no clock."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -40,6 +40,20 @@ class Order:
         if 0 < len(wanted) <= CHUNK and wanted.min() // CHUNK == wanted.max() // CHUNK:
             return self._chunk(int(wanted[0]) // CHUNK)[wanted % CHUNK]
         return self._samples(wanted)
+
+    def window_of(self, draw: int) -> tuple[int, int]:
+        """In which window of which epoch a draw's visit is."""
+        epoch, position = divmod(int(self.crops.visits(self.seed, [draw])[0]), self.total)
+        _, starts = self._epoch(epoch)
+        return epoch, (int(np.searchsorted(starts, position, side="right")) - 1) // self.window
+
+    def windows_from(self, epoch: int, window: int) -> Iterator[list[int]]:
+        """The shards of that window and of all after it, for ever."""
+        while True:
+            shards, _ = self._epoch(epoch)
+            for first in range(window * self.window, len(shards), self.window):
+                yield shards[first : first + self.window].tolist()
+            epoch, window = epoch + 1, 0
 
     def _lay_out_chunk(self, chunk: int) -> NDArray[np.int64]:
         """Of a batch alone, nearly all of the time would go into calling numpy."""

@@ -1,6 +1,5 @@
 """A finished shard set, opened for reading: a sample is one pread away, a part of a decoded one a slice."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,19 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.descriptors import Descriptors
 from pipeline.errors import BadInput
-from pipeline.index import (
-    REMAKE,
-    SAMPLES,
-    Index,
-    crc32,
-    load_index,
-    load_samples,
-    map_table,
-)
-from pipeline.maps import Maps, check_size, missing_shard
+from pipeline.index import REMAKE, SAMPLES, crc32, load_samples, map_table
 from pipeline.picture import decode
+from pipeline.shard_files import ShardFiles, shard_files
 
 BLOCK = 512
 EIGHT_BITS, SIXTEEN_BITS = np.dtype("<u1"), np.dtype("<u2")
@@ -43,23 +33,21 @@ class ShardSet:
     Raises BadInput naming the shard and the sample.
     """
 
-    def __init__(self, folder: Path) -> None:
-        index = load_index(folder)
-        if index.members_sha256:
+    def __init__(self, of: Path | ShardFiles) -> None:
+        files = shard_files(of)
+        if files.index.members_sha256:
             wanted = "a set of single pictures"
             raise BadInput(
-                "a set of realisations", folder, "several pictures a sample", wanted, "set data.kind to match"
+                "a set of realisations", files.address, "several pictures a sample", wanted, "set data.kind to match"
             )
-        for shard in index.shards:
-            check_size(folder / shard.name, shard.bytes)
-        self._open(folder, index, load_samples(folder, index))
+        files.check()
+        self._open(files, load_samples(files.folder, files.index))
 
-    def _open(self, folder: Path, index: Index, table: NDArray[np.void]) -> None:
-        self.folder = folder
-        self.index = index
+    def _open(self, files: ShardFiles, table: NDArray[np.void]) -> None:
+        self.files = files
+        self.folder = files.folder
+        self.index = files.index
         self.table = table.view(np.ndarray)  # still mapped; a row of a numpy.memmap takes three times as long to get
-        self._descriptors = Descriptors()
-        self._maps = Maps(folder, index)
         self._checked = bytearray(-(-len(table) // 8))  # a bit a sample: its CRC was right when first mapped
 
     def __len__(self) -> int:
@@ -74,11 +62,7 @@ class ShardSet:
         row = self.table[sample]
         self._refuse_row(sample, int(row["shard"]), int(row["offset"]), int(row["size"]))
         start, size = int(row["offset"]) - BLOCK, BLOCK + int(row["size"])
-        path = self.shard_path(sample)
-        try:
-            block = os.pread(self._descriptors.get(path), size, start)
-        except FileNotFoundError as error:
-            raise missing_shard(path) from error
+        block = self.files.pread(int(row["shard"]), size, start)
         if len(block) != size or crc32(block) != int(row["crc32"]):
             raise self._damaged(sample, block)
         where = self.where(sample, block)
@@ -96,7 +80,7 @@ class ShardSet:
             stored = self.read(sample)
             return decode(stored.data, stored.where).pixels
         self._refuse_row(sample, number, offset, size)
-        shard = self._maps.get(number)
+        shard = self.files.map(number)
         end = offset + size
         if not self._checked[sample >> 3] & 1 << (sample & 7):
             block = shard[offset - BLOCK : end]
@@ -114,7 +98,7 @@ class ShardSet:
         return np.frombuffer(shard, kind, count, end - count * kind.itemsize).reshape(channels, height, width)
 
     def shard_path(self, sample: int) -> Path:
-        return self.folder / self.index.shards[int(self.table[sample]["shard"])].name
+        return self.files.path(int(self.table[sample]["shard"]))
 
     def where(self, sample: int, block: bytes) -> str:
         return f"{self.shard_path(sample)}, sample {sample} ({_name(block)})"
@@ -139,15 +123,15 @@ class ShardSet:
         )
 
     def __getstate__(self) -> dict[str, object]:
-        return {"folder": self.folder, "index": self.index}
+        return {"files": self.files}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Another process maps the table and opens its own files; what the first one has checked is not checked again.
-        self._open(state["folder"], state["index"], map_table(state["folder"] / SAMPLES))
+        files = state["files"]
+        self._open(files, map_table(files.folder / SAMPLES))
 
     def close(self) -> None:
-        self._maps.close()
-        self._descriptors.close()
+        self.files.close()
 
 
 def _name(block: bytes) -> str:

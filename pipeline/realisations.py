@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import BadInput
-from pipeline.index import MEMBERS, REMAKE, SAMPLES, Index, crc32, load_index, load_table, map_table
-from pipeline.maps import Maps, check_size
+from pipeline.index import MEMBERS, REMAKE, SAMPLES, crc32, load_table, map_table
+from pipeline.shard_files import ShardFiles, shard_files
 
 BLOCK = 512
 
@@ -22,21 +22,21 @@ class RealisationSet:
     Raises BadInput naming the shard and the sample.
     """
 
-    def __init__(self, folder: Path) -> None:
-        index = load_index(folder)
+    def __init__(self, of: Path | ShardFiles) -> None:
+        files = shard_files(of)
+        folder, index = files.folder, files.index
         if not index.members_sha256:
-            raise BadInput("a set of single pictures", folder, "one picture a sample", "a set of realisations")
-        for shard in index.shards:
-            check_size(folder / shard.name, shard.bytes)
+            raise BadInput("a set of single pictures", files.address, "one picture a sample", "a set of realisations")
+        files.check()
         samples = load_table(folder / SAMPLES, index.samples_sha256)
-        self._open(folder, index, samples, load_table(folder / MEMBERS, index.members_sha256))
+        self._open(files, samples, load_table(folder / MEMBERS, index.members_sha256))
 
-    def _open(self, folder: Path, index: Index, samples: NDArray[np.void], members: NDArray[np.void]) -> None:
-        self.folder = folder
-        self.index = index
+    def _open(self, files: ShardFiles, samples: NDArray[np.void], members: NDArray[np.void]) -> None:
+        self.files = files
+        self.folder = files.folder
+        self.index = files.index
         self.table = samples
         self.members = members
-        self._maps = Maps(folder, index)
         self._checked = bytearray(-(-len(members) // 8))
 
     def __len__(self) -> int:
@@ -97,8 +97,8 @@ class RealisationSet:
         shard = int(self.table[sample]["shard"])
         row = self.members[int(self.table[sample]["first"])]
         start = int(row["offset"]) - BLOCK
-        name = bytes(self._maps.get(shard)[start : start + 100]).rstrip(b"\0").decode("ascii", "replace")
-        return f"{self.folder / self.index.shards[shard].name}, sample {sample} ({name.partition('.')[0]})"
+        name = bytes(self.files.map(shard)[start : start + 100]).rstrip(b"\0").decode("ascii", "replace")
+        return f"{self.files.path(shard)}, sample {sample} ({name.partition('.')[0]})"
 
     def _rows(self, sample: int) -> NDArray[np.void]:
         row = self.table[sample]
@@ -115,7 +115,7 @@ class RealisationSet:
 
     def _checked_shard(self, sample: int, member: int) -> memoryview:
         """The mapped shard, after the member's checksum has been compared once."""
-        shard = self._maps.get(int(self.table[sample]["shard"]))
+        shard = self.files.map(int(self.table[sample]["shard"]))
         if not self._checked[member >> 3] & 1 << (member & 7):
             row = self.members[member]
             start, size = int(row["offset"]) - BLOCK, BLOCK + int(row["size"])
@@ -132,11 +132,11 @@ class RealisationSet:
         return shard
 
     def __getstate__(self) -> dict[str, object]:
-        return {"folder": self.folder, "index": self.index}
+        return {"files": self.files}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        folder = state["folder"]
-        self._open(folder, state["index"], map_table(folder / SAMPLES), map_table(folder / MEMBERS))
+        files = state["files"]
+        self._open(files, map_table(files.folder / SAMPLES), map_table(files.folder / MEMBERS))
 
     def close(self) -> None:
-        self._maps.close()
+        self.files.close()

@@ -19,9 +19,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from pipeline.errors import BadInput, disk_error
 from pipeline.remote_errors import TryAgain, ask, status_of
-from pipeline.remote_store import PACKAGES, require_ranges, store
+from pipeline.remote_store import GONE, PACKAGES, require_ranges, sends_ranges, store
 
-GONE = (404, 410)
 BUFFER = 1 << 23  # bytes that an open file asks for at a time
 AT_ONCE = 1 << 29  # S3 takes 5 GB in one request; up to twice this much goes so, and leaves no parts when killed
 ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -148,6 +147,13 @@ class Remote:
             require_ranges(self.url)
         data: bytes = ask(self.url, lambda: self._range(offset, offset + size))
         return data[:size]
+
+    def pieces(self, size: int, part: int) -> Iterator[bytes]:
+        """The first `size` bytes, one part after the other; in one go from a web server that sends no parts."""
+        if size > part and self.is_http and not sends_ranges(self.url):
+            part = size
+        for start in range(0, size, part):
+            yield self.pread(min(part, size - start), start)
 
     def _range(self, start: int, end: int) -> bytes:
         try:

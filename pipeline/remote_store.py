@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.errors import BadInput
 from pipeline.remote_errors import ask
 
+GONE = (404, 410)
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "https": "aiohttp", "http": "aiohttp"}
 
 
@@ -52,9 +53,14 @@ def store_of(process: int, protocol: str) -> Any:
 
 
 @lru_cache(1024)
+def sends_ranges(url: str) -> bool:
+    """Whether a web server sends parts of files, or the whole file whatever part is asked for."""
+    return ask(url, lambda: _sends_ranges(url))
+
+
 def require_ranges(url: str) -> None:
-    """Raise BadInput where a server would send the whole file whatever part is asked for."""
-    if not ask(url, lambda: _sends_ranges(url)):
+    """Raise BadInput where it does not."""
+    if not sends_ranges(url):
         raise BadInput(
             "the server sends no parts of files",
             url,
@@ -65,8 +71,14 @@ def require_ranges(url: str) -> None:
 
 
 def _sends_ranges(url: str) -> bool:
+    import urllib.error
     import urllib.request
 
     request = urllib.request.Request(url, headers={"Range": "bytes=0-0", "User-Agent": "n2n"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return bool(answer.status == http.HTTPStatus.PARTIAL_CONTENT)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return bool(answer.status == http.HTTPStatus.PARTIAL_CONTENT)
+    except urllib.error.HTTPError as error:
+        if error.code in GONE:
+            raise FileNotFoundError(url) from error
+        raise

@@ -6,7 +6,9 @@ import re
 import select
 import socket
 import threading
+import time
 import urllib.parse
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,10 +24,15 @@ class Site:
     ranges: bool = True
     refuse: int = 0
     """A status for everything; 0: none."""
-    faults: list[int] = field(default_factory=list)
-    """For the next answers: a status, or minus the bytes after which the connection is cut."""
+    faults: list[int | str] = field(default_factory=list)
+    """For the next answers: a status, or minus the bytes after which the connection is cut; or what is wrong with the
+    body: flip (a bit), short (a byte less, and the header says so)."""
     always: int = 0
     answers: int = 0
+    bodies: Counter[str] = field(default_factory=Counter)
+    """How often each path was sent, or parts of it."""
+    delay_s: float = 0
+    """Before every body."""
     url: str = ""
 
 
@@ -48,6 +55,7 @@ class Handler(BaseHTTPRequestHandler):
         site = self.site
         site.answers += 1
         fault = (site.faults.pop(0) if site.faults else site.always) if body else 0
+        spoils, fault = (fault, 0) if isinstance(fault, str) else ("", fault)
         path = site.folder / urllib.parse.unquote(self.path.partition("?")[0]).lstrip("/")
         status = site.refuse or max(0, fault) or (0 if path.exists() else 404)
         if status:
@@ -66,12 +74,21 @@ class Handler(BaseHTTPRequestHandler):
             start, end = int(asked[1]), min(len(data), int(asked[2] or len(data)) + 1)
             self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(data)}")
             data = data[start:end]
+        data = spoilt(data, spoils)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if body:
+            site.bodies[self.path] += 1
+            time.sleep(site.delay_s)
             self.wfile.write(data[: -fault if fault < 0 else None])
             if fault < 0:
                 self.close_connection = True
+
+
+def spoilt(data: bytes, how: str) -> bytes:
+    if how == "flip":
+        return data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
+    return data[:-1] if how == "short" else data
 
 
 def listing(folder: Path) -> str:

@@ -16,6 +16,7 @@ from pipeline.errors import BadInput
 from pipeline.geometry import cropped_at
 from pipeline.inject import CleanCrops, places, stack, unit
 from pipeline.loader import BatchShare, LoaderConfig, load_pairs
+from pipeline.open_pairs import open_pairs
 from pipeline.order import Order
 from pipeline.pairs import AnyPair, PairDataset, PairsConfig
 from pipeline.philox import Philox
@@ -41,6 +42,14 @@ def first(pairs: PairDataset, workers: int, rank: int = 0, world: int = 1) -> An
 
 def same(one: AnyPair, other: AnyPair) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_the_option_reaches_the_pairs_of_a_training(shards: Path) -> None:
+    for inject in ("worker", "device"):
+        config = LoaderConfig(inject=inject)  # type: ignore[arg-type]
+        opened = open_pairs(shards, PairsConfig(crop=16), CorruptionConfig(name="gaussian"), 0, config)
+        assert isinstance(opened, PairDataset)
+        assert opened.on_device == (inject == "device")
 
 
 def test_which_laws_leave_the_workers() -> None:

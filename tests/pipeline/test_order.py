@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from pipeline.crops import Crops
 from pipeline.order import Order
 
 COUNTS = [5, 7, 1, 4, 9, 3]
@@ -91,3 +92,18 @@ def test_a_jump_into_400_million_samples_takes_well_under_a_second() -> None:
     for start in range(3_000_000_256, 3_000_010_256, 256):
         order.samples(range(start, start + 256))
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("window", [0, 1, 2, 4])
+@pytest.mark.parametrize("crops", [Crops(), Crops(2, 128)])
+def test_the_shards_of_a_draw_are_in_its_window(window: int, crops: Crops) -> None:
+    """So that they can be fetched ahead; windows follow each other over the ends of epochs."""
+    order = Order(3, COUNTS, window, crops)
+    for draw in range(0, 4 * TOTAL, 7):
+        here = next(order.windows_from(*order.window_of(draw)))
+        shard = int(np.searchsorted(order.first, order.samples([draw])[0], side="right")) - 1
+        assert shard in here
+    windows = order.windows_from(0, 0)
+    for _ in range(3):
+        epoch = [shard for _ in range(-(-len(COUNTS) // order.window)) for shard in next(windows)]
+        assert sorted(epoch) == list(range(len(COUNTS)))

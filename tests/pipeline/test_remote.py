@@ -1,6 +1,7 @@
 """Sources and outputs on a real S3 server: the bytes of a local run, whatever the connection does."""
 
 import io
+import multiprocessing
 import os
 import random
 import shutil
@@ -19,10 +20,12 @@ import pytest
 
 from pipeline import inspect
 from pipeline.errors import BadInput
+from pipeline.reader import ShardSet
 from pipeline.remote import Remote
 from pipeline.remote_errors import Denied, TryAgain, passes
 from pipeline.remote_store import store_of
 from pipeline.shard import ShardConfig, main, shard
+from pipeline.shard_cache import CacheConfig, ShardCache, open_files
 from pipeline.sharding.plan import PlanConfig
 from pipeline.sources.listing import list_sources
 from tests.conftest import environment, folder_bytes, stamped
@@ -203,6 +206,35 @@ def test_an_output_elsewhere_has_the_bytes_of_one_here(bucket: Bucket, photos: P
     done = run(bucket.endpoint, "pipeline.shard", photos, "--out", f"{bucket.url}/taken")
     refused(done, "not empty")
     assert list(bucket.objects("taken")) == ["thesis.tex"]
+
+
+def test_a_set_in_a_bucket_is_read_shard_by_shard(bucket: Bucket, shards: Path, tmp_path: Path) -> None:
+    """By a process that then forks as well, and through half of the room that the set takes."""
+    bucket.upload(shards, "set")
+    here = ShardSet(shards)
+    sizes = sorted((entry.bytes for entry in here.index.shards), reverse=True)
+    config = CacheConfig(folder=str(tmp_path / "cache"), most_gb=sum(sizes[:2]) / 1e9)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings(bucket.endpoint).items():
+            patch.setenv(name, value)
+        files = open_files(f"{bucket.url}/set", config, 1)
+        assert isinstance(files, ShardCache)
+
+        def read() -> None:
+            there = ShardSet(files)
+            for sample in range(len(here)):
+                assert there.pixels(sample).tobytes() == here.pixels(sample).tobytes()
+
+        read()
+        child = multiprocessing.get_context("fork").Process(target=read)
+        child.start()
+        child.join(120)
+        assert child.exitcode == 0
+        assert len(list(files.folder.glob("*.tar"))) < len(sizes)
+        bucket.client.delete_object(Bucket=bucket.name, Key=f"set/{here.index.shards[0].name}")
+        files.path(0).unlink(missing_ok=True)
+        with pytest.raises(BadInput, match=rf"is missing[^$]*{bucket.url}/set/{here.index.shards[0].name}"):
+            files.open(0)
 
 
 def test_killed_three_times_it_goes_on_to_the_same_bytes(bucket: Bucket, many: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pipeline import remote_errors
 from pipeline.errors import BadInput
 from pipeline.index import load_index
 from pipeline.remote import Remote, output_place, place
-from pipeline.remote_store import require_ranges
+from pipeline.remote_store import sends_ranges
 from pipeline.shard import ShardConfig, shard
 from pipeline.sharding.plan import PlanConfig
 from pipeline.sources.listing import list_sources
@@ -34,7 +34,7 @@ def make(out: Path, *sources: Path | str, **config: object) -> dict[str, bytes]:
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_errors, "WAIT_S", 0.001)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    require_ranges.cache_clear()
+    sends_ranges.cache_clear()
 
 
 @pytest.fixture
