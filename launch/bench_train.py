@@ -37,7 +37,7 @@ PRECISIONS: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
 
 
 def fresh_state(precision: Any, batch: int, world: World) -> TrainState:
-    network = RunConfig(run="", data=DataConfig(train="")).network
+    network = RunConfig(run="", data=DataConfig()).network
     return TrainState(network, TrainConfig(batch=batch, precision=precision), 0, world)
 
 

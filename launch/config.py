@@ -28,15 +28,27 @@ from pipeline.shard_cache import CacheConfig
 class DataConfig:
     """Where the pictures are."""
 
-    train: str
+    train: str = ""
     """Folder of the shard set to train on, or its address at s3://, gs:// or https://."""
     kind: Literal["pictures", "renders"] = "pictures"
     """What the sets hold: pictures, to which noise is added, or several noisy renders of each frame."""
+    render: str = ""
+    """Instead of a set of renders: the word rooms, one of Mitsuba's scenes (*.xml), a folder of them or a glob. Frames
+    are rendered for the draws, and forgotten; each of loader.workers has a renderer. See docs/renders.md."""
+    render_spp: int = 8
+    """Samples per pixel of either of a frame's two realisations."""
+    render_size: int = 256
+    """Side of the frames, in pixels, of which the crops alone are rendered."""
     validation: str = ""
     """Shard set, also at an address, or folder of clean pictures to validate on; empty for no validation."""
     validation_pictures: int = 32
     """How many of them, the first ones; 0 for all."""
     cache: CacheConfig = field(default_factory=CacheConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("render_spp", "render_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"data.{name} is {getattr(self, name)}; wanted at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +78,7 @@ class RunConfig:
 HARMLESS = (
     "run",
     "data.train",
+    "data.render",
     "data.validation",
     "data.validation_pictures",
     *(f"data.cache.{field.name}" for field in dataclasses.fields(CacheConfig)),
@@ -147,7 +160,7 @@ def refuse_change(saved: Mapping[str, Any], config: RunConfig, run: Path) -> lis
 
     Returns the harmless differences, a line each; raises BadInput where others would make it another run.
     """
-    defaults = RunConfig(run="", data=DataConfig(train=""))  # for options that were not there yet
+    defaults = RunConfig(run="", data=DataConfig())  # for options that were not there yet
     before, now = flatten(to_dict(defaults)) | flatten(saved), flatten(to_dict(config))
     changed = [name for name in sorted(before | now) if before.get(name) != now.get(name)]
     lines = {name: f"{name}: {before.get(name)} -> {now.get(name)}" for name in changed}

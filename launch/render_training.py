@@ -14,6 +14,7 @@ from pipeline.order import Order
 from pipeline.panel import SHOWN, compared, stacked
 from pipeline.realisations import RealisationSet
 from pipeline.render_pairs import RenderPairDataset
+from pipeline.rendering.on_demand import RenderedSet
 from pipeline.shard_cache import open_files
 from pipeline.shard_files import ShardFiles
 
@@ -34,8 +35,8 @@ def open_renders(config: RunConfig) -> tuple[RenderPairDataset, str]:
     if config.pairs.capture != "fresh":
         got = f"{config.pairs.capture}: renders are as they were rendered"
         raise BadInput("renders have no noise to draw", "pairs.capture", got, "fresh")
-    frames = open_set(open_files(config.data.train, config.data.cache, config.loader.window))
-    if config.pairs.target == "clean":
+    frames = open_rendered(config) if config.data.render else open_train_set(config)
+    if config.pairs.target == "clean" and isinstance(frames, RealisationSet):
         lacking = len(frames) - len(frames_to_score(frames))
         if lacking:
             raise BadInput(
@@ -43,6 +44,28 @@ def open_renders(config: RunConfig) -> tuple[RenderPairDataset, str]:
             )
     order = Order(config.seed, frames.samples_per_shard, config.loader.window)
     return RenderPairDataset(frames, order, config.pairs, config.renders, config.seed), loss_name
+
+
+def open_rendered(config: RunConfig) -> RenderedSet:
+    """Raises BadInput where the configuration wants what is not rendered, and where nothing can render."""
+    data = config.data
+    if data.train:
+        raise BadInput("two things to train on", "data.train and data.render", data.train, "one of them")
+    if config.pairs.target == "clean":
+        raise BadInput("nothing clean is rendered", "data.render", "pairs.target clean", "pairs.target noisy")
+    if config.renders.importance:
+        got = f"renders.importance {config.renders.importance}"
+        raise BadInput("crops are rendered before their noise is known", "data.render", got, "renders.importance 0")
+    return RenderedSet(data.render, config.pairs.crop, data.render_size, data.render_spp, config.seed)
+
+
+def open_train_set(config: RunConfig) -> RealisationSet:
+    """Raises BadInput where there is none."""
+    data = config.data
+    if not data.train:
+        wanted = "data.train, made by `n2n shard --renders`; or data.render"
+        raise BadInput("nothing to train on", "data.train", "no set", wanted)
+    return open_set(open_files(data.train, data.cache, config.loader.window))
 
 
 def open_set(of: Path | ShardFiles) -> RealisationSet:

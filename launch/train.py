@@ -31,10 +31,13 @@ from pipeline.open_pairs import open_pairs
 from pipeline.pairs import PairDataset
 from pipeline.reader import ShardSet
 from pipeline.realisations import RealisationSet
+from pipeline.rendering.on_demand import RenderedSet
 from pipeline.shard_cache import open_files
 from pipeline.shot_pairs import ShotPairs
 
 log = logging.getLogger(__name__)
+
+Data = ShardSet | RealisationSet | RenderedSet
 
 
 def train(config: RunConfig, world: World) -> None:
@@ -91,6 +94,10 @@ def train(config: RunConfig, world: World) -> None:
 
 def open_shots(config: RunConfig) -> tuple[PairDataset | ShotPairs, str]:
     """The pairs of photographs or of real shots, and the loss."""
+    if not config.data.train or config.data.render:
+        got = f"data.render {config.data.render}, for pictures" if config.data.render else "no set"
+        wanted = "data.train, a folder of shards; or data.render with configs/render.yaml"
+        raise BadInput("nothing to train on", "data.train", got, wanted)
     loss_name = choose_loss(config.loss, config.corruption, config.pairs.target)
     files = open_files(config.data.train, config.data.cache, config.loader.window)
     return open_pairs(files, config.pairs, config.corruption, config.seed, config.loader), loss_name
@@ -127,7 +134,7 @@ class Begun(NamedTuple):
     """Of a new run that begins with given weights: their name, file and SHA-256."""
 
 
-def resume(run: RunDir, config: RunConfig, shards: ShardSet | RealisationSet, state: TrainState) -> Begun:
+def resume(run: RunDir, config: RunConfig, shards: Data, state: TrainState) -> Begun:
     """Bring the state to the run's newest whole checkpoint, or to the weights that it shall begin with, if any.
 
     Rank 0 reads it for all: other nodes need not see its disk, nor can they disagree on which one is the newest.
@@ -142,11 +149,11 @@ def resume(run: RunDir, config: RunConfig, shards: ShardSet | RealisationSet, st
             load_weights(net, weights, config.init)
         log.info("beginning with the weights of %s, SHA-256 %s", config.init, source["sha256"][:16])
         return Begun(init=source)
-    if saved["data_sha256"] != shards.index.samples_sha256:
+    if saved["data_sha256"] != identity(shards):
         raise BadInput(
             "this run was trained on other data",
-            where=config.data.train,
-            got=f"samples.npy of SHA-256 {shards.index.samples_sha256[:16]}",
+            where=config.data.train or config.data.render,
+            got=f"data of SHA-256 {identity(shards)[:16]}",
             wanted=f"{saved['data_sha256'][:16]}, as when the run began",
             todo="name the set it was trained on, or start another run with --run",
         )
@@ -158,12 +165,11 @@ def resume(run: RunDir, config: RunConfig, shards: ShardSet | RealisationSet, st
     return Begun(str(saved["wandb_id"]))
 
 
-def open_run(
-    run: RunDir, config: RunConfig, shards: ShardSet | RealisationSet, state: TrainState, begun: Begun
-) -> Tracker:
+def open_run(run: RunDir, config: RunConfig, shards: Data, state: TrainState, begun: Begun) -> Tracker:
     """Rank 0's part of a start: the run's account of itself, tracking, and a line on what will happen."""
+    place = shards if isinstance(shards, RenderedSet) else shards.files
     facts: dict[str, Any] = {
-        "data": {"train": shards.files.origin, "samples_sha256": shards.index.samples_sha256},
+        "data": {"train": place.origin, "samples_sha256": identity(shards)},
         "world": {
             "ranks": state.world.size,
             "device": str(state.world.device),
@@ -178,22 +184,26 @@ def open_run(
     parameters = sum(parameter.numel() for parameter in state.net.parameters())
     log.info(
         "training %d parameters on %d pictures of %s: %d to %d images, batch %d over %d rank(s) on %s, %s",
-        *(parameters, len(shards), shards.files.address, state.images, config.train.images, config.train.batch),
+        *(parameters, len(shards), place.address, state.images, config.train.images, config.train.batch),
         *(state.world.size, state.world.device, "bfloat16" if state.autocast._enabled else "float32"),
     )
     tracker = Tracker(config.wandb, run.path, to_dict(config), begun.wandb_id)
-    tracker.uses(shards.files, shards.index.samples_sha256)
+    if not isinstance(shards, RenderedSet):  # which is nowhere
+        tracker.uses(shards.files, identity(shards))
     return tracker
 
 
-def document(
-    state: TrainState, config: RunConfig, shards: ShardSet | RealisationSet, tracker: Tracker | None
-) -> dict[str, Any]:
+def identity(shards: Data) -> str:
+    """The SHA-256 of what is trained on: of a set's table of samples, or of all that decides what is rendered."""
+    return shards.sha256 if isinstance(shards, RenderedSet) else shards.index.samples_sha256
+
+
+def document(state: TrainState, config: RunConfig, shards: Data, tracker: Tracker | None) -> dict[str, Any]:
     """A checkpoint's contents: the state, and what a resumption must find unchanged."""
     return {
         **state.state_dict(),
         "config": plain(to_dict(config)),
-        "data_sha256": shards.index.samples_sha256,
+        "data_sha256": identity(shards),
         "wandb_id": tracker.id if tracker else "",
     }
 

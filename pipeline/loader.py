@@ -14,6 +14,7 @@ from pipeline.look_ahead import LookAhead
 from pipeline.pairs import AnyPair, PairDataset
 from pipeline.prefetch import Prefetch
 from pipeline.render_pairs import RenderPairDataset
+from pipeline.rendering.on_demand import RenderedSet
 from pipeline.shard_cache import ShardCache
 from pipeline.shot_pairs import ShotPairs
 from pipeline.workers import Workers
@@ -125,13 +126,14 @@ def load_pairs(
     share = replace(share, lanes=config.crops.lanes(share.global_batch))
     draws = draw_batches(share, start)
     make: Callable[[Sequence[int]], Any] = dataset.__getitem__
-    if isinstance(dataset.shards.files, ShardCache):
+    if not isinstance(dataset.shards, RenderedSet) and isinstance(dataset.shards.files, ShardCache):
         make = LookAhead(make, dataset.order, dataset.shards.files, forks=config.workers > 0)
     workers: Workers | None = None
     if config.workers:
         lanes = LANES if config.crops_per_image > 1 else 1
         pin = device.type == "cuda"
         workers = Workers(make, draws, config.workers, config.prefetch, lanes, pin)
+        end_renderer(dataset)  # which made the example; workers have renderers of their own
 
     def take() -> AnyPair | CleanCrops:
         batch = next(workers) if workers else make(next(draws))
@@ -153,3 +155,10 @@ def load_pairs(
     finally:
         if workers:
             workers.close()
+        end_renderer(dataset)
+
+
+def end_renderer(dataset: AnyDataset) -> None:
+    """End that of this process, if it has one."""
+    if isinstance(dataset.shards, RenderedSet):
+        dataset.shards.close()

@@ -1,9 +1,13 @@
-"""Processes that end with the one that started them, however that ended."""
+"""Processes that serve the one that started them: they end with it, however that ended, and heed its signals alone."""
 
 import multiprocessing
 import os
+import select
+import signal
 import threading
 from multiprocessing.connection import wait
+
+DEAF_TO = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)  # a scheduler sends them to all of a job's processes
 
 
 def die_with_parent() -> None:
@@ -17,6 +21,18 @@ def die_with_parent() -> None:
 
     def follow() -> None:
         wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def die_with_peer(descriptor: int) -> None:
+    """The same for a process at one end of a socket: it ends when nobody holds the other, in the midst of its work."""
+    end = select.poll()
+    end.register(descriptor, 0)  # the end is told unasked, and nothing else
+
+    def follow() -> None:
+        end.poll()
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()

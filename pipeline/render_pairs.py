@@ -14,6 +14,7 @@ from pipeline.pairs import Pair, PairsConfig, RealPairs
 from pipeline.radiance import Planes, RendersConfig, network_input
 from pipeline.randomness import draw_generators
 from pipeline.realisations import RealisationSet
+from pipeline.rendering.on_demand import RenderedSet
 
 KEPT_MAPS = 4096  # of where the noise is; one is a few hundred numbers
 
@@ -29,7 +30,12 @@ class RenderPairDataset(RealPairs):
     """
 
     def __init__(
-        self, shards: RealisationSet, order: Order, pairs: PairsConfig, renders: RendersConfig, seed: int
+        self,
+        shards: RealisationSet | RenderedSet,
+        order: Order,
+        pairs: PairsConfig,
+        renders: RendersConfig,
+        seed: int,
     ) -> None:
         self.shards = shards
         self.order = order

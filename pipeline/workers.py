@@ -17,10 +17,10 @@ import torch
 
 from pipeline.errors import BadInput
 from pipeline.memory import keep_freed_memory
+from pipeline.orphans import DEAF_TO
 from pipeline.slots import Slots
 
 HELD = 2  # batches that the training process may keep before it is given copies: that of a step, and the one before
-DEAF_TO = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 LOOK_S = 5.0  # between two looks of an idle worker at whether its parent still lives
 
 Make = Callable[[Sequence[int]], Any]

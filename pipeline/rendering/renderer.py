@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import BadInput
+from pipeline.radiance import BIN, auto_exposure
 from pipeline.rendering.cameras import Camera, moved
 from pipeline.rendering.interiors import Node, camera_in, interior
 from pipeline.rendering.scenes import View
@@ -31,6 +32,8 @@ LOOK_SPP = 1
 LOOK = 32  # pixels a side
 LIT = 0.95  # of a view's pixels that light reaches, at least, by some of LIGHT_SPP paths
 LIGHT_SPP = 16
+BIN_SPP = 64  # paths for each of the squares whose brightness decides a frame's exposure
+KEPT_SCENES = 8  # of those loaded from files; a frame of one that is kept costs its rendering alone
 BLOCK = (
     32  # pixels a side that a scalar variant gives to a thread; its own choice, and so its noise, is by their number
 )
@@ -45,6 +48,15 @@ class Film:
     height: int = 256
     max_depth: int = 8
     """Segments of a light path in generated rooms; a file has an integrator of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The square of a film that is rendered."""
+
+    top: int
+    left: int
+    side: int
 
 
 def load_mitsuba(variant: Variant, threads: int) -> Any:
@@ -65,18 +77,24 @@ def load_mitsuba(variant: Variant, threads: int) -> Any:
 
 
 class Renderer:
-    """One view of a scene, loaded; `render(spp, seed)` as often as wanted."""
+    """One view of a scene, loaded; `render(spp, seed)` as often as wanted. Of `window` alone, where there is one.
 
-    def __init__(self, mitsuba: Any, view: View, film: Film) -> None:
+    `loaded` are the scenes that were read from files before, for those who render many views.
+    """
+
+    def __init__(
+        self, mitsuba: Any, view: View, film: Film, window: Window | None = None, loaded: dict[Path, Any] | None = None
+    ) -> None:
         self.mitsuba = mitsuba
         self.view = view
         self.film = film
+        self.loaded = {} if loaded is None else loaded
         self.scene = self._room() if isinstance(view.scene, int) else self._file(view.scene)
         own = self.scene.integrator()
         self.light = own if own is not None and "AOV" not in type(own).__name__ else self._path()
         self.layers = mitsuba.load_dict({"type": "aov", "aovs": AOVS, "light": self.light, "block_size": BLOCK})
         self.camera = self._camera_in_room() if isinstance(view.scene, int) else self._camera_of_file(view.scene)
-        self.sensor = self._sensor(self.camera)
+        self.sensor = self._sensor(self.camera, window=window)
 
     def render(self, spp: int, seed: int) -> dict[str, Planes]:
         """Radiance, albedo, normal and depth of the same samples, (C, H, W)."""
@@ -88,6 +106,14 @@ class Renderer:
     def radiance(self, spp: int, seed: int) -> Planes:
         """Radiance alone, in half of the time."""
         return self._planes(self.light, spp, seed)[:3]
+
+    def exposure(self) -> float:
+        """That of the whole film, from paths of its own: of a realisation's, it would know that one's noise."""
+        width, height = -(-self.film.width // BIN), -(-self.film.height // BIN)
+        sensor = self._sensor(self.camera, width=width, height=height)
+        look = self.mitsuba.render(self.scene, sensor=sensor, integrator=self.light, spp=BIN_SPP, seed=0)
+        squares = np.array(look, np.float32)[..., :3].transpose(2, 0, 1)
+        return auto_exposure(squares.repeat(BIN, axis=1).repeat(BIN, axis=2))
 
     def _planes(self, integrator: Any, spp: int, seed: int) -> Planes:
         pixels = self.mitsuba.render(self.scene, sensor=self.sensor, integrator=integrator, spp=spp, seed=seed)
@@ -117,10 +143,15 @@ class Renderer:
         return result
 
     def _file(self, path: Path) -> Any:
-        try:
-            return self.mitsuba.load_file(str(path))
-        except RuntimeError as error:
-            raise BadInput("a scene that Mitsuba cannot load", path, " ".join(str(error).split())) from error
+        if path not in self.loaded:
+            try:
+                scene = self.mitsuba.load_file(str(path))
+            except RuntimeError as error:
+                raise BadInput("a scene that Mitsuba cannot load", path, " ".join(str(error).split())) from error
+            if len(self.loaded) >= KEPT_SCENES:
+                self.loaded.clear()
+            self.loaded[path] = scene
+        return self.loaded[path]
 
     def _camera_in_room(self) -> Camera:
         generator = self.view.generator("camera")
@@ -178,11 +209,14 @@ class Renderer:
         sensor = self._sensor(camera, width=LOOK, height=LOOK)
         return np.array(self.mitsuba.render(self.scene, sensor=sensor, integrator=integrator, spp=spp, seed=0))
 
-    def _sensor(self, camera: Camera, width: int = 0, height: int = 0) -> Any:
+    def _sensor(self, camera: Camera, width: int = 0, height: int = 0, window: Window | None = None) -> Any:
         film = {
             **{"type": "hdrfilm", "pixel_format": "rgb", "component_format": "float32", "rfilter": {"type": "box"}},
             **{"width": width or self.film.width, "height": height or self.film.height},
         }
+        if window:
+            film |= {"crop_offset_x": window.left, "crop_offset_y": window.top}
+            film |= {"crop_width": window.side, "crop_height": window.side}
         lens = {LENS[0]: camera.aperture, LENS[1]: camera.focus} if camera.aperture > 0 else {}
         return self.mitsuba.load_dict(
             {
