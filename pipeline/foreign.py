@@ -32,6 +32,7 @@ from pipeline.sources.members import is_picture
 from pipeline.tar_rows import TarRows, read_rows
 
 KIND = "webdataset"  # of such a set, in its index's options
+OURS = b'"n2n_version"'  # in an index.json of ours, and in no other tool's
 RECORD = ".n2n-tars.json"  # names, sizes and times of the tars that were indexed; our own sets have none
 LOCK = ".n2n-index.lock"
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -79,9 +80,13 @@ def indexed(where: str | Path) -> Path:
 
 def is_ours(folder: Path) -> bool:
     """Whether `n2n shard` has made it, or is at it: what is wrong with it is told by whoever opens it."""
-    if (folder / RECORD).exists():
-        return False
-    return (folder / SAMPLES).exists() or (folder / WORK).exists()
+    made = (folder / SAMPLES).exists() or (folder / WORK).exists()
+    if not made:
+        try:  # a table that was lost is told as that, not made again: it said which pictures are in the set
+            made = OURS in (folder / INDEX).read_bytes()
+        except OSError:
+            return False
+    return made and not (folder / RECORD).exists()  # in this order: the record is there before all else that is made
 
 
 def find_tars(folder: Path) -> Tars:
@@ -146,9 +151,9 @@ def make_index(folder: Path, tars: Tars, place: Path) -> None:
         for name in tars:
             (place / name).unlink(missing_ok=True)
             (place / name).symlink_to((folder / name).resolve())
-    index = write_tables(filled, left_out, place)
     with write_whole(place / RECORD) as file:
         file.write(json.dumps(tars).encode())
+    index = write_tables(filled, left_out, place)
     index.save(place)
     kinds = Counter(lost.kind for lost in left_out)
     lost = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items())) or "none"

@@ -90,7 +90,12 @@ class RenderServer:
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-c", BEGIN, str(theirs.fileno())]
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
+            # Blocked until it ignores them: a stop of all workers would otherwise end it while it starts.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)
+            try:
+                self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._pipe, self._owner = Connection(ours.detach()), os.getpid()
 
     def _end(self) -> str:
@@ -109,6 +114,7 @@ def serve(pipe: Connection) -> None:
     """Answer until nobody is left to ask; signals of a job's scheduler are for the one who trains."""
     for number in DEAF_TO:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, DEAF_TO)
     die_with_peer(pipe.fileno())
     mitsuba: Any = None
     loaded: dict[Path, Any] = {}

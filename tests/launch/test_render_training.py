@@ -170,8 +170,9 @@ def test_the_reference_itself_scores_as_perfect_and_the_noisy_frame_as_noisy(ren
 
 
 def test_ranks_share_the_frames_and_change_nothing(
-    render_run: Path, render_set: Path, tmp_path: Path, run_verb: Any
+    render_run: Path, render_set: Path, tmp_path: Path, run_verb: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # of each process: another number of threads rounds differently
     tables = []
     for ranks in (0, 2):
         out = tmp_path / f"{ranks}.json"
