@@ -44,7 +44,7 @@ def evaluate_renders(
     rows = share_out(frames_to_score(frames, limit), work, world)
     scores = {name: [row[name] for row in rows] for name in denoisers}
     if out and (world is None or world.first):
-        save(scores, out)
+        save(scores, data.name, out)
     return scores
 
 
@@ -71,13 +71,13 @@ def line(frame: str, name: str, row: Mapping[str, Any], width: int, wide: int) -
     )
 
 
-def save(scores: Scores, path: Path) -> None:
-    """The first denoiser's mean and frames, and those of all by name."""
+def save(scores: Scores, pictures: str, path: Path) -> None:
+    """The name of the frames, the first denoiser's mean and frames, and those of all by name."""
     by_name = {name: document(several) for name, several in scores.items()}
-    first = next(iter(by_name.values()))
+    name, first = next(iter(by_name.items()))
     path.parent.mkdir(parents=True, exist_ok=True)
     with write_whole(path) as file:
-        file.write(json.dumps({**first, "denoisers": by_name}, indent=1).encode() + b"\n")
+        file.write(json.dumps({"pictures": pictures, "denoiser": name, **first, "denoisers": by_name}, indent=1).encode() + b"\n")
 
 
 def document(scores: list[RenderScore]) -> dict[str, Any]:

@@ -190,6 +190,7 @@ def test_evaluate_scores_every_frame_that_has_a_reference(
     done = run_verb("launch.evaluate", render_run, "--data", render_set, "--json", out, "--pictures", pictures)
     assert done.returncode == 0, done.stderr
     document = json.loads(out.read_text())
+    assert (document["pictures"], document["denoiser"]) == (render_set.name, render_run.name)
     assert sorted(row["name"] for row in document["images"]) == ["room0", "room1", "room2"]
     for name in ("psnr_tonemapped_db", "psnr_noisy_tonemapped_db", "relative_mse", "smape", "energy_bias_percent"):
         values = [row[name] for row in document["images"]]
