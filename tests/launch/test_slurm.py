@@ -145,7 +145,7 @@ def test_two_nodes_are_pre_empted_and_go_on(slurm: Slurm, tiny: tuple[str, ...],
     slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
     slurm.wait("the end", lambda: slurm.state(job) == "COMPLETED")
     starts = json.loads((run / "about.json").read_text())["starts"]
-    assert [start["world"]["ranks"] for start in starts] == [2, 2]
+    assert [start["world"]["ranks"] for start in starts] == [2, 2], slurm.says()
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["images"] for line in lines] == list(range(80, 1201, 80))
     assert "SIGTERM: stopped at" in next(slurm.folder.glob(f"{job}-*.log")).read_text()
