@@ -21,8 +21,11 @@ from pipeline.shard_files import ShardFiles
 log = logging.getLogger(__name__)
 
 
-def open_renders(config: RunConfig) -> tuple[RenderPairDataset, str]:
-    """The pairs of a set of renders, and the loss. Raises BadInput where the configuration does not fit renders."""
+def open_renders(config: RunConfig, lanes: int) -> tuple[RenderPairDataset, str]:
+    """The pairs of a set of renders, of which this machine has so many lanes, and the loss.
+
+    Raises BadInput where the configuration does not fit renders.
+    """
     loss_name = choose_render_loss(config.loss, config.pairs.target)
     if config.network.in_channels != config.renders.channels:
         raise BadInput(
@@ -35,14 +38,14 @@ def open_renders(config: RunConfig) -> tuple[RenderPairDataset, str]:
     if config.pairs.capture != "fresh":
         got = f"{config.pairs.capture}: renders are as they were rendered"
         raise BadInput("renders have no noise to draw", "pairs.capture", got, "fresh")
-    frames = open_rendered(config) if config.data.render else open_train_set(config)
+    frames = open_rendered(config) if config.data.render else open_train_set(config, lanes)
     if config.pairs.target == "clean" and isinstance(frames, RealisationSet):
         lacking = len(frames) - len(frames_to_score(frames))
         if lacking:
             raise BadInput(
                 "clean targets need references", frames.files.address, f"{lacking} frames without", "one a frame"
             )
-    order = Order(config.seed, frames.samples_per_shard, config.loader.window)
+    order = Order(config.seed, frames.samples_per_shard, config.loader.window, lanes=config.loader.lanes)
     return RenderPairDataset(frames, order, config.pairs, config.renders, config.seed), loss_name
 
 
@@ -59,13 +62,13 @@ def open_rendered(config: RunConfig) -> RenderedSet:
     return RenderedSet(data.render, config.pairs.crop, data.render_size, data.render_spp, config.seed)
 
 
-def open_train_set(config: RunConfig) -> RealisationSet:
+def open_train_set(config: RunConfig, lanes: int) -> RealisationSet:
     """Raises BadInput where there is none."""
     data = config.data
     if not data.train:
         wanted = "data.train, made by `n2n shard --renders`; or data.render"
         raise BadInput("nothing to train on", "data.train", "no set", wanted)
-    return open_set(open_files(data.train, data.cache, config.loader.window))
+    return open_set(open_files(data.train, data.cache, config.loader.window, lanes))
 
 
 def open_set(of: Path | ShardFiles) -> RealisationSet:

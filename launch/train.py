@@ -42,8 +42,8 @@ Data = ShardSet | RealisationSet | RenderedSet
 
 def train(config: RunConfig, world: World) -> None:
     """Train until `train.images`, from the newest whole checkpoint of the run if there is one."""
-    share = BatchShare(config.train.batch, world.rank, world.size)
-    dataset, loss_name = open_renders(config) if config.data.kind == "renders" else open_shots(config)
+    share = BatchShare(config.train.batch, world.rank, world.size, config.loader.lanes, world.machine)
+    dataset, loss_name = (open_renders if config.data.kind == "renders" else open_shots)(config, len(share.lanes_here))
     shards = dataset.shards
     config = fit_channels(config, dataset)
     validation = open_validation(config)
@@ -92,14 +92,14 @@ def train(config: RunConfig, world: World) -> None:
         log.info("done: %d images; %s", state.images, run.path)
 
 
-def open_shots(config: RunConfig) -> tuple[PairDataset | ShotPairs, str]:
-    """The pairs of photographs or of real shots, and the loss."""
+def open_shots(config: RunConfig, lanes: int) -> tuple[PairDataset | ShotPairs, str]:
+    """The pairs of photographs or of real shots, of which this machine has so many lanes, and the loss."""
     if not config.data.train or config.data.render:
         got = f"data.render {config.data.render}, for pictures" if config.data.render else "no set"
         wanted = "data.train, a folder of shards; or data.render with configs/render.yaml"
         raise BadInput("nothing to train on", "data.train", got, wanted)
     loss_name = choose_loss(config.loss, config.corruption, config.pairs.target)
-    files = open_files(config.data.train, config.data.cache, config.loader.window)
+    files = open_files(config.data.train, config.data.cache, config.loader.window, lanes)
     return open_pairs(files, config.pairs, config.corruption, config.seed, config.loader), loss_name
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -30,6 +30,8 @@ class World:
     rank: int
     size: int
     device: torch.device
+    machine: Sequence[int] = ()
+    """The ranks of this machine, or empty for this one alone."""
 
     @property
     def first(self) -> bool:
@@ -99,7 +101,7 @@ def join_world() -> World:
     if size > 1:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s()))
-    return World(rank, size, device)
+    return World(rank, size, device, range(rank - local_rank, rank - local_rank + local_size))
 
 
 def stop_all_ranks(world: World, error: BadInput) -> None:

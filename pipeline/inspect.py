@@ -104,7 +104,7 @@ def open_dataset(folder: Path, config: Path) -> PairDataset | ShotPairs | Render
         raise BadInput("the configuration cannot be read", config, str(error), "a file that n2n train reads") from error
     if load_index(folder).options.get("kind") == "renders":
         frames = RealisationSet(folder)
-        order = Order(parsed.seed, frames.samples_per_shard, parsed.loader.window)
+        order = Order(parsed.seed, frames.samples_per_shard, parsed.loader.window, lanes=parsed.loader.lanes)
         return RenderPairDataset(frames, order, parsed.pairs, parsed.renders, parsed.seed)
     return open_pairs(folder, parsed.pairs, parsed.corruption, parsed.seed, parsed.loader)
 

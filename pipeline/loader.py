@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import gcd
 from typing import Any
 
 import torch
@@ -33,7 +34,10 @@ class LoaderConfig:
     prefetch: int = 4
     """Batches that each worker keeps ready."""
     window: int = 0
-    """Shards among which samples are shuffled; 0 shuffles over the whole set."""
+    """Shards among which samples are shuffled, in each lane; 0 shuffles over the whole set, or all of a lane."""
+    lanes: int = 1
+    """Streams into which each epoch's line of shards is cut. Ranks share them out, so that a node reads its part of a
+    remote set and not all of it: 64, or another number that the ranks divide; a multiple or divisor of train.batch."""
     crops_per_image: int = 1
     """Crops of a picture at each visit, which is decoded once for all of them."""
     crops_spread: int = 512
@@ -44,10 +48,13 @@ class LoaderConfig:
     noise; text, mri and limited captures stay in workers."""
 
     def __post_init__(self) -> None:
-        for name, least in (("workers", 0), ("prefetch", 1), ("window", 0), ("crops_per_image", 1)):
+        for name, least in (("workers", 0), ("prefetch", 1), ("window", 0), ("lanes", 1), ("crops_per_image", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"loader.{name} is {getattr(self, name)}; wanted at least {least}")
         _ = self.crops  # which refuses what it cannot do
+        if self.crops_per_image > 1 and LANES % self.lanes:
+            wanted = f"a divisor of {LANES}, as with several crops a picture"
+            raise ValueError(f"loader.lanes is {self.lanes}; wanted {wanted}")
 
     @property
     def crops(self) -> Crops:
@@ -62,9 +69,19 @@ class BatchShare:
     rank: int
     world: int
     lanes: int = 1
-    """Above 1: ranks share out draws by their number modulo so many, as far as that divides by the ranks."""
+    """Ranks share out a batch by its draws' numbers modulo so many: rank 0 makes the first lanes, and so on."""
+    machine: Sequence[int] = ()
+    """The ranks of this machine, which keep remote shards together; empty: this one alone."""
 
     def __post_init__(self) -> None:
+        if self.global_batch % self.lanes and self.lanes % self.global_batch:
+            raise BadInput(
+                "the global batch and the lanes do not fit",
+                where="loader.lanes",
+                got=f"{self.lanes} lanes, train.batch {self.global_batch}",
+                wanted="one a multiple of the other, so that a rank's draws are always of the same lanes",
+                todo=f"set loader.lanes to {gcd(self.lanes, self.global_batch)}, or train.batch to {self.lanes}",
+            )
         if self.global_batch % self.world:
             near = max(self.world, round(self.global_batch / self.world) * self.world)
             raise BadInput(
@@ -80,12 +97,19 @@ class BatchShare:
         return self.global_batch // self.world
 
     def draws(self, start: int) -> Sequence[int]:
-        """This rank's draws of the global batch that begins at draw `start`."""
-        if self.lanes > 1 and self.lanes % self.world == 0:
-            whole = range(start, start + self.global_batch)
-            return [draw for draw in whole if draw % self.lanes * self.world // self.lanes == self.rank]
-        first = start + self.rank * self.size
-        return range(first, first + self.size)
+        """This rank's draws of the global batch that begins at draw `start`: its slice of them by lanes."""
+        whole: Sequence[int] = range(start, start + self.global_batch)
+        if self.lanes > 1:
+            whole = sorted(whole, key=lambda draw: draw % self.lanes)
+        mine = whole[self.rank * self.size : (self.rank + 1) * self.size]
+        return sorted(mine) if self.lanes > 1 else mine
+
+    @property
+    def lanes_here(self) -> list[int]:
+        """The lanes that this machine's ranks make."""
+        ranks = [replace(self, rank=rank) for rank in self.machine or [self.rank]]
+        starts = range(0, max(self.lanes, self.global_batch), self.global_batch)  # as it goes on for ever
+        return sorted({draw % self.lanes for rank in ranks for start in starts for draw in rank.draws(start)})
 
 
 def draw_batches(share: BatchShare, start: int) -> Iterator[Sequence[int]]:
@@ -123,11 +147,13 @@ def load_pairs(
     are asked for and cannot be had.
     """
     refuse_siblings(dataset, share, config)
-    share = replace(share, lanes=config.crops.lanes(share.global_batch))
-    draws = draw_batches(share, start)
+    share = replace(share, lanes=dataset.order.lanes)
     make: Callable[[Sequence[int]], Any] = dataset.__getitem__
     if not isinstance(dataset.shards, RenderedSet) and isinstance(dataset.shards.files, ShardCache):
-        make = LookAhead(make, dataset.order, dataset.shards.files, forks=config.workers > 0)
+        make = LookAhead(make, dataset.order, dataset.shards.files, share.lanes_here, forks=config.workers > 0)
+    if share.lanes == 1:
+        share = replace(share, lanes=config.crops.lanes(share.global_batch))
+    draws = draw_batches(share, start)
     workers: Workers | None = None
     if config.workers:
         lanes = LANES if config.crops_per_image > 1 else 1

@@ -32,7 +32,7 @@ def open_pairs(
         raise BadInput("nothing to learn from", files.address, "pictures without a second shot, and no noise", wanted)
     if real:
         shots = RealisationSet(files)
-        return ShotPairs(shots, Order(seed, shots.samples_per_shard, loader.window), pairs, seed)
+        return ShotPairs(shots, Order(seed, shots.samples_per_shard, loader.window, lanes=loader.lanes), pairs, seed)
     shards = ShardSet(files)
-    order = Order(seed, shards.samples_per_shard, loader.window, loader.crops)
+    order = Order(seed, shards.samples_per_shard, loader.window, loader.crops, loader.lanes)
     return PairDataset(shards, order, pairs, corruption, seed, loader.inject)

@@ -28,23 +28,33 @@ def key(*parts: int) -> int:
     return int.from_bytes(digest, "little")
 
 
-def permute(positions: NDArray[np.integer], count: int, permutation_key: int) -> NDArray[np.int64]:
+def permute(
+    positions: NDArray[np.integer], count: int | NDArray[np.int64], permutation_key: int | Ints
+) -> NDArray[np.int64]:
     """Where a keyed permutation of 0..count-1 sends each position, without storing the permutation.
 
-    A balanced Feistel network over the next power of four, walked along its cycle back into the range: a
-    position costs the same in a set of a hundred as in one of a billion, and no memory.
+    Every position may have a count and a key of its own. A balanced Feistel network over the next power of four,
+    walked along its cycle back into the range: a position costs the same in a set of a hundred as in one of a
+    billion, and no memory.
     """
-    half = np.uint64(max(1, ((count - 1).bit_length() + 1) // 2))
-    mask = np.uint64((1 << int(half)) - 1)
-    round_keys = mix(np.uint64(permutation_key) + np.arange(1, ROUNDS + 1, dtype=np.uint64))
+    counts = np.asarray(count, dtype=np.uint64)
+    bits = np.frexp((counts - np.uint64(1)).astype(np.float64))[1]  # of the last position: exact below 2^53
+    half = np.maximum(1, (bits + 1) // 2).astype(np.uint64)
+    mask = (np.uint64(1) << half) - np.uint64(1)
+    first = np.asarray(permutation_key, dtype=np.uint64)
+    round_keys = mix(np.add.outer(np.arange(1, ROUNDS + 1, dtype=np.uint64), first))
     result = np.array(positions, dtype=np.uint64, ndmin=1)
-    outside = np.ones(result.shape, dtype=bool)
-    while outside.any():  # fewer than four turns on average, as the domain is at most four times the range
-        left, right = result[outside] >> half, result[outside] & mask
+    outside = np.arange(len(result))
+
+    def here(of: Ints) -> Ints:
+        return of[outside] if of.ndim else of
+
+    while len(outside):  # fewer than four turns on average, as the domain is at most four times the range
+        left, right = result[outside] >> here(half), result[outside] & here(mask)
         for round_key in round_keys:
-            left, right = right, left ^ (mix(right + round_key) & mask)
-        result[outside] = (left << half) | right
-        outside = result >= count
+            left, right = right, left ^ (mix(right + here(round_key)) & here(mask))
+        result[outside] = (left << here(half)) | right
+        outside = outside[result[outside] >= here(counts)]
     return result.astype(np.int64)
 
 

@@ -225,11 +225,11 @@ def locked(path: Path, wait: bool = True) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def open_files(address: str | Place, config: CacheConfig, window: int | None = None) -> ShardFiles:
+def open_files(address: str | Place, config: CacheConfig, window: int | None = None, lanes: int = 1) -> ShardFiles:
     """The files of a set in a folder or at an address; of the latter, index and tables are brought here.
 
-    `window` is how many shards are in use at a time (0: all), None where that is not known. Raises BadInput where there
-    is no finished set, or where two windows of it have no room.
+    `window` is how many shards are in use at a time (0: all) in each of `lanes`, None where that is not known. Raises
+    BadInput where there is no finished set, or where two windows of each lane have no room.
     """
     there = address if isinstance(address, Remote) else place(address)
     if isinstance(there, Path):
@@ -248,7 +248,7 @@ def open_files(address: str | Place, config: CacheConfig, window: int | None = N
     with locked(folder / f"{INDEX}.lock"), write_whole(folder / INDEX) as file:
         file.write(document)
     cache = ShardCache(there, folder, round(config.most_gb * 1e9))
-    refuse_small(cache, window)
+    refuse_small(cache, window, lanes)
     return cache
 
 
@@ -262,11 +262,12 @@ def size_of(file: Remote) -> int:
     return size
 
 
-def refuse_small(cache: ShardCache, window: int | None) -> None:
+def refuse_small(cache: ShardCache, window: int | None, lanes: int) -> None:
     """Raise BadInput where two windows have no room: they would be fetched again and again."""
     sizes = sorted((shard.bytes for shard in cache.index.shards), reverse=True)
     what = "the largest shard" if window is None else f"two windows of {window}" if window else "the set"
-    least = sizes[0] if window is None else sum(sizes[: 2 * window or None])
+    what += f" in each of this machine's {lanes} lanes" if window and lanes > 1 else ""
+    least = sizes[0] if window is None else sum(sizes[: 2 * window * lanes or None])
     if cache.most_bytes < least:
         raise BadInput(
             "the cache is too small",

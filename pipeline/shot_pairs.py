@@ -58,7 +58,7 @@ class ShotPairs(RealPairs):
             return 0, min(1, count - 1)
         if isinstance(capture, int):
             count = min(count, capture)
-        visit = int(draw) // self.order.total
+        visit = self.order.epoch(draw)
         number = (key(self.seed, SHOTS, sample) + visit) % (count * (count - 1))
         first, other = divmod(number, count - 1)
         return first, other + (other >= first)

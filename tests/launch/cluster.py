@@ -62,10 +62,11 @@ class Cluster:
         self.environment = environment | fixed | {"NODES": size, "HEAD": head}
         self.nodes: list[Node] = []
 
-    def start(self, *, ranks: int = 1, within: Sequence[str] = ()) -> Node:
-        """Another node; the first is the one where they meet."""
+    def start(self, *, ranks: int = 1, within: Sequence[str] = (), options: Sequence[str] = ()) -> Node:
+        """Another node, perhaps with options of its own; the first is the one where they meet."""
         environment = self.environment | {"PROCESSES": str(ranks), "IS_HEAD": str(int(not self.nodes))}
-        self.nodes.append(Node(self.folder / f"node{len(self.nodes)}.log", environment, self.options, within))
+        log = self.folder / f"node{len(self.nodes)}.log"
+        self.nodes.append(Node(log, environment, [*self.options, *options], within))
         return self.nodes[-1]
 
     def wait(self, what: str, holds: Callable[[], bool], seconds: float = 400) -> None:

@@ -6,10 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from pipeline.index import load_index
+from pipeline.shard import ShardConfig, shard
+from pipeline.sharding.plan import PlanConfig
+from pipeline.sources.listing import list_sources
 from tests.conftest import Run
-from tests.pipeline.servers import served
+from tests.launch.cluster import OPTIONS, Cluster
+from tests.pipeline.servers import Site, served
 
 pytest.importorskip("aiohttp")
 
@@ -53,6 +60,53 @@ def test_two_ranks_train_as_on_the_set_here(
         assert about["data"]["train"] == site.url
         assert metrics(tmp_path / f"there{workers}") == metrics(tmp_path / "here") != []
         assert sum(path.stat().st_size for path in cache.glob("*/*.tar")) <= 2 * largest
+
+
+def test_with_lanes_each_node_reads_its_part(
+    run_verb: Run, child_environment: dict[str, str], tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Two nodes with a cache each, of a quarter of the set, over two epochs; without lanes either reads all of it.
+
+    And the losses are those of one process with the set on its disk and other workers.
+    """
+    (tmp_path / "blocks").mkdir()
+    for number in range(200):
+        blocks = np.random.default_rng(number).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+        Image.fromarray(blocks.repeat(8, 0).repeat(8, 1)).save(tmp_path / f"blocks/{number}.png")
+    plan = PlanConfig(shard_mb=0.002)
+    shard(list_sources([tmp_path / "blocks"]), tmp_path / "set", ShardConfig(plan=plan))
+    index = load_index(tmp_path / "set")
+    number, room = len(index.shards), sum(sorted(entry.bytes for entry in index.shards)[-8:]) / 1e9
+    assert 20 <= number <= 30
+    options = (*tiny, "--train.batch=8", "--loader.window=1", "--loader.prefetch=1")
+    images = "train.images=400"
+    losses, read = {}, {}
+    for lanes in (1, 4):
+        folder = tmp_path / f"lanes{lanes}"
+        folder.mkdir()
+        nodes = Cluster(folder, child_environment | {"no_proxy": "127.0.0.1"}, options, "2")
+        try:
+            with served(tmp_path / "set") as one, served(tmp_path / "set") as other:
+                for name, site in (("one", one), ("other", other)):
+                    cache = (f"data.cache.folder={folder / name}", f"data.cache.most_gb={room}")
+                    nodes.start(options=(f"data.train={site.url}", *cache, f"loader.lanes={lanes}", images))
+                losses[lanes] = nodes.finish()
+                read[lanes] = [fetched(site) / number for site in (one, other)]
+        finally:
+            nodes.kill()
+    words = spelled(options, *OPTIONS, f"--data.train={tmp_path / 'set'}", "--loader.lanes=4", "--run=here")
+    done = run_verb("launch.train", *words, images, "loader.workers=3")
+    assert done.returncode == 0, done.stderr
+    here = {line["images"]: line["train/loss"] for line in metrics(tmp_path / "here") if "train/loss" in line}
+    assert [here[at] for at in losses[4]] == pytest.approx(list(losses[4].values()), rel=1e-3)
+    assert list(losses[1].values()) != pytest.approx(list(losses[4].values()), rel=1e-3)
+    assert min(read[1]) > 1.8
+    assert max(read[4]) < 1.4, "twice a half, shards that lanes share, and what is fetched ahead"
+
+
+def fetched(site: Site) -> int:
+    """How often a shard was sent, each in one part."""
+    return sum(count for name, count in site.bodies.items() if name.endswith(".tar"))
 
 
 @pytest.mark.parametrize("ranks", [0, RANKS])

@@ -119,6 +119,36 @@ def test_ranks_change_results_by_rounding_alone(
     )
 
 
+def test_ranks_that_share_out_lanes_change_results_by_rounding_alone(
+    run_verb: Any, tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    """One rank; two, stopped half-way and gone on with by one; and lanes are not to be changed on the way."""
+    options = (*tiny, "--loader.lanes=4", "--loader.window=1")
+    assert run_verb("launch.train", f"run={tmp_path / 'one'}", *options).returncode == 0
+    begun = (f"run={tmp_path / 'two'}", *options, "--loader.workers=0")
+    assert run_verb("launch.train", *begun, "--train.images=8", ranks=2).returncode == 0
+    other = run_verb("launch.train", *begun, "--loader.lanes=2")
+    assert other.returncode == 2
+    assert "loader.lanes: 4 -> 2" in other.stderr
+    done = run_verb("launch.train", *begun, "--loader.workers=3")
+    assert done.returncode == 0, done.stderr
+    one, two = final(tmp_path / "one"), final(tmp_path / "two")
+    assert largest_difference(one, two, "network") < 1e-3
+    losses = [
+        [line["train/loss"] for line in metrics(tmp_path / run) if "train/loss" in line] for run in ("one", "two")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_lanes_that_do_not_fit_are_refused(run_verb: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
+    for option, what in (("--loader.lanes=3", "do not fit"), ("--loader.lanes=400", "fewer shards than lanes")):
+        done = run_verb("launch.train", f"run={tmp_path / 'run'}", *tiny, option)
+        assert done.returncode == 2
+        assert what in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("name", ["bernoulli", pytest.param("mri", marks=pytest.mark.faults)])
 def test_ranks_do_not_change_what_masks_and_frequencies_teach(
     run_verb: Any, tiny: tuple[str, ...], tmp_path: Path, name: str

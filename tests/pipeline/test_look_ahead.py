@@ -49,15 +49,37 @@ def test_the_next_windows_come_by_themselves(folder: Path, tmp_path: Path, monke
         assert isinstance(cache, ShardCache)
         counts = [entry.samples for entry in cache.index.shards]
         order = Order(5, counts, window=1)
-        ahead = LookAhead(make, order, cache, forks=False)
+        ahead = LookAhead(make, order, cache, [0], forks=False)
         for draw in (0, sum(counts) - 1):
             assert ahead([draw + 1, draw]) == 2
-            current = next(order.windows_from(*order.window_of(draw)))[0]
-            assert cache.need[0] == current
+            _, _, shards = next(order.windows_from(0, order.row(draw)))
+            assert cache.need[0] == shards[0]
             assert sorted(cache.need) == list(range(len(counts)))
-            wanted = set(cache.ahead()) - ahead.left
+            wanted = set(cache.ahead()) - ahead.unasked
             assert wait_for(lambda wanted=wanted: wanted <= here(cache))  # type: ignore[misc]
             assert 1 < len(wanted) < len(counts)
+
+
+def test_of_lanes_only_those_of_this_machine_come(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever room there is: of this epoch and the next; windows are left lane by lane."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with served(folder) as site:
+        cache = open_files(site.url, CacheConfig(folder=str(tmp_path / "cache")), 1)
+        assert isinstance(cache, ShardCache)
+        order = Order(4, [entry.samples for entry in cache.index.shards], window=1, lanes=4)
+        ahead = LookAhead(make, order, cache, [2, 3], forks=False)
+        mine = {s for lane in (2, 3) for _, _, shards in order.windows_from(lane, 0) for s in shards}
+        ahead([2, 3])
+        assert wait_for(lambda: mine <= here(cache))
+        assert here(cache) == mine != set(cache.need) == set(range(len(cache.index.shards)))
+        assert set(cache.need[:2]) == {shard for shards in ahead.here.values() for shard in shards}
+        ahead([4 * ahead.until + 3])
+        now = {lane: next(order.windows_from(lane, order.row(4 * order.length)))[2] for lane in (2, 3)}
+        assert ahead.before
+        ahead([4 * order.length + 3])
+        assert ahead.here == now
 
 
 def test_a_process_that_forks_fetches_nothing_ahead(
@@ -67,7 +89,7 @@ def test_a_process_that_forks_fetches_nothing_ahead(
     with served(folder) as site:
         cache = open_files(site.url, CacheConfig(folder=str(tmp_path / "cache")), 1)
         assert isinstance(cache, ShardCache)
-        ahead = LookAhead(make, Order(0, [entry.samples for entry in cache.index.shards], 1), cache, forks=True)
+        ahead = LookAhead(make, Order(0, [entry.samples for entry in cache.index.shards], 1), cache, [0], forks=True)
         threads = threading.active_count()
         ahead([0])
         assert threading.active_count() == threads
@@ -86,7 +108,7 @@ def test_what_fails_ahead_is_left_to_who_needs_it(
         cache = open_files(site.url, CacheConfig(folder=str(tmp_path / "cache")), 1)
         assert isinstance(cache, ShardCache)
         (folder / cache.index.shards[2].name).unlink()
-        ahead = LookAhead(make, Order(0, [entry.samples for entry in cache.index.shards], 1), cache, forks=False)
+        ahead = LookAhead(make, Order(0, [entry.samples for entry in cache.index.shards], 1), cache, [0], forks=False)
         ahead([0])
         assert wait_for(lambda: len(here(cache)) == len(cache.need) - 1)
         assert ahead([1]) == 1

@@ -17,6 +17,14 @@ def test_permute_answers_positions_one_by_one() -> None:
     assert [int(permute(np.array([position]), 1000, 3)[0]) for position in (0, 17, 999)] == whole[[0, 17, 999]].tolist()
 
 
+def test_positions_may_have_counts_and_keys_of_their_own() -> None:
+    counts = np.array([1, 2, 5, 16, 17, 1000, 4097, 4_000_000_000])
+    keys = np.array([key(9, number) for number in range(len(counts))], dtype=np.uint64)
+    positions = counts // 2
+    alone = [int(permute(p, int(n), int(k))[0]) for p, n, k in zip(positions, counts, keys, strict=True)]
+    assert permute(positions, counts, keys).tolist() == alone
+
+
 def test_permute_is_uniform_over_keys() -> None:
     """Where position 0 goes over 10,000 keys: chi-squared over 10 places within five standard deviations."""
     places = np.array([permute(np.array([0]), 10, permutation_key)[0] for permutation_key in range(10_000)])

@@ -28,7 +28,7 @@ from pipeline.loader import BatchShare, LoaderConfig, load_pairs
 from pipeline.open_pairs import open_pairs
 from pipeline.pairs import PairsConfig
 
-config = LoaderConfig(workers=2)
+config = LoaderConfig(workers=2, lanes=int(sys.argv[3]))
 pairs = open_pairs(Path(sys.argv[1]), PairsConfig(crop=16), CorruptionConfig(), 0, config)
 start = len(pairs.shards) // 2 // 64 * 64
 batches = load_pairs(pairs, BatchShare(64, 0, 1), config, start=start)
@@ -66,8 +66,8 @@ def grown(shards: Path, folder: Path, samples: int) -> Path:
     return folder
 
 
-def private_kb(folder: Path, steps: int = STEPS) -> int:
-    words = [sys.executable, "-c", MEASURE, str(folder), str(steps)]
+def private_kb(folder: Path, steps: int = STEPS, lanes: int = 1) -> int:
+    words = [sys.executable, "-c", MEASURE, str(folder), str(steps), str(lanes)]
     done = subprocess.run(words, env=environment(), cwd=ROOT, capture_output=True, text=True, check=True)
     workers: list[int] = json.loads(done.stdout)
     assert len(workers) == 2
@@ -83,33 +83,36 @@ def test_a_worker_takes_no_more_memory_for_a_larger_set(shards: Path, tmp_path: 
         more = private_kb(folder) - small
         assert more < 4096 + samples / 1024, f"{more} kB more than of 4,000 samples"
         assert more < table_kb / 10
+        assert private_kb(folder, lanes=64) - small - more < 4096, "lanes take no more"
         (folder / "samples.npy").unlink()
 
 
 @pytest.mark.parametrize("window", [0, 50])
 @pytest.mark.parametrize("crops", [1, 4])
-def test_global_batches_are_those_of_any_number_of_ranks(window: int, crops: int) -> None:
+@pytest.mark.parametrize("lanes", [1, 64])
+def test_global_batches_are_those_of_any_number_of_ranks(window: int, crops: int, lanes: int) -> None:
     """1 to 64 ranks, across the end of an epoch of ImageNet's size."""
     counts = np.full(IMAGENET // PER_SHARD, PER_SHARD)
     several, total = Crops(crops, 256), int(counts.sum())
-    lanes = several.lanes(128)
+    dealt = lanes if lanes > 1 else several.lanes(128)
     for start in (0, 7 * crops * total - 192, 3_000_000_000):
-        whole = Order(5, counts, window, several).samples(range(start, start + 128))
+        whole = Order(5, counts, window, several, lanes).samples(range(start, start + 128))
         for world in (1, 2, 4, 8, 16, 32, 64):
             found = np.empty_like(whole)
-            order = Order(5, counts, window, several)
+            order = Order(5, counts, window, several, lanes)
             for rank in range(world):
-                draws = np.array(BatchShare(128, rank, world, lanes).draws(start))
+                draws = np.array(BatchShare(128, rank, world, dealt).draws(start))
                 assert len(draws) == 128 // world
                 found[draws - start] = order.samples(draws)
             assert np.array_equal(found, whole)
 
 
-def test_a_jump_into_the_middle_of_an_epoch_of_imagenet_takes_milliseconds() -> None:
+@pytest.mark.parametrize("lanes", [1, 64])
+def test_a_jump_into_the_middle_of_an_epoch_of_imagenet_takes_milliseconds(lanes: int) -> None:
     counts = np.full(IMAGENET // PER_SHARD, PER_SHARD)
     took = []
     for attempt in range(5):
         began = time.process_time()
-        Order(attempt, counts).samples(range(10_000_000, 10_000_256))
+        Order(attempt, counts, lanes=lanes).samples(range(10_000_000, 10_000_256))
         took.append(time.process_time() - began)
     assert min(took) < 0.02, "3 ms on an idle core"

@@ -176,6 +176,14 @@ def test_a_cache_without_room_for_two_windows_is_refused(folder: Path, cache: Ca
         cache(two_windows(folder), window=0)
     with pytest.raises(BadInput, match="the largest shard"):
         cache(1, window=None)
+
+
+def test_a_machine_needs_room_for_its_lanes(site: Site, folder: Path, tmp_path: Path) -> None:
+    least = two_windows(folder, 3)
+    for bytes_there, lanes in ((least, 3), (least - 1, 2)):
+        open_files(site.url, CacheConfig(folder=str(tmp_path / "cache"), most_gb=bytes_there / 1e9), 1, lanes)
+    with pytest.raises(BadInput, match="two windows of 1 in each of this machine's 3 lanes"):
+        open_files(site.url, CacheConfig(folder=str(tmp_path / "cache"), most_gb=(least - 1) / 1e9), 1, 3)
     with pytest.raises(ValueError, match="most_gb"):
         CacheConfig(most_gb=-1)
 
