@@ -60,7 +60,7 @@ def _jpeg(data: bytes) -> Header | None:
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """The kind of each segment of a JPEG before its first scan, and where its body starts and ends.
+    """The kind of each segment of a JPEG up to its first scan's header, and where its body starts and ends.
 
     Raises struct.error where there is none.
     """
@@ -72,10 +72,10 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         if marker == 0xFF:  # padding before a marker
             position += 1
             continue
-        if marker == SCAN:
-            return
         end = position + 2 + length
         yield marker, position + 4, end
+        if marker == SCAN:
+            return
         position = end
 
 

@@ -156,6 +156,8 @@ def test_a_damaged_file_ends_or_looks_as_before(name: str) -> None:
             wrong = bytearray(data)
             wrong[position] = random.integers(0, 256)
             damaged.append(bytes(wrong))
+    for position in range(scan, len(data) - 2, 211):  # a marker that does not belong there
+        damaged.append(data[:position] + random.choice([b"\xff\xd8", b"\xff\xc8", b"\xff\xc4"]) + data[position + 2 :])
     ends = 0
     for file in damaged:
         place = tuple(random.random(4))
