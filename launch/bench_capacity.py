@@ -21,6 +21,7 @@ from launch.scoreboard import aligned
 from launch.state import TrainConfig, use_bfloat16
 from launch.world import World, join_world
 from pipeline.corruption import CorruptionConfig
+from pipeline.crops import Crops
 from pipeline.errors import run_verb
 from pipeline.foreign import indexed
 from pipeline.order import Order
@@ -79,7 +80,7 @@ def need(measured: Measured, nodes: int, ranks: int, batch: int, crops: int, ima
 
 def measure(options: argparse.Namespace, world: World) -> Measured:
     shards = ShardSet(indexed(options.data))
-    order = Order(0, shards.samples_per_shard)
+    order = Order(0, shards.samples_per_shard, crops=Crops(options.crops_per_image))
     dataset = PairDataset(shards, order, PairsConfig(crop=options.crop), CorruptionConfig(), seed=0)
     stages = [stage_seconds(dataset, options.batch, options.seconds) for _ in range(options.repeats)]
     middle = {name: median(one[name] for one in stages) for name in stages[0]}

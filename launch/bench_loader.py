@@ -13,6 +13,7 @@ import torch
 
 from pipeline.corruption import two_views
 from pipeline.geometry import random_place, view_at
+from pipeline.jpeg_part import decode_around
 from pipeline.loader import BatchShare, LoaderConfig, load_pairs
 from pipeline.pairs import PairDataset
 from pipeline.picture import decode, to_unit
@@ -72,6 +73,7 @@ def stage_seconds(dataset: PairDataset, batch: int, seconds: float) -> dict[str,
         yield
         spent[stage] += time.process_time() - began
 
+    whole = dataset.order.crops.per_image > 1  # pictures are decoded, for several crops
     dataset.order.samples(range(batch))  # laid out once for a thousand draws
     start = 0
     began = time.perf_counter()
@@ -86,10 +88,17 @@ def stage_seconds(dataset: PairDataset, batch: int, seconds: float) -> dict[str,
             decoded = bool(dataset.shards.table[sample]["decoded"])
             with timed("read"):
                 stored = dataset.shards.pixels(sample) if decoded else dataset.shards.read(sample)
-            with timed("decode"):
-                pixels = stored if isinstance(stored, np.ndarray) else decode(stored.data, stored.where).pixels
             with timed("crop"):
-                to_unit(view_at(pixels, dataset.config.crop, dataset.config.flips, random_place(generator)), there)
+                place = random_place(generator)
+            with timed("decode"):
+                if isinstance(stored, np.ndarray):
+                    pixels = stored
+                elif whole:
+                    pixels = decode(stored.data, stored.where).pixels
+                else:
+                    pixels = decode_around(stored.data, stored.where, dataset.config.crop, place)
+            with timed("crop"):
+                to_unit(view_at(pixels, dataset.config.crop, dataset.config.flips, place), there)
         with timed("noise"):
             source, target = two_views(clean, dataset.corruption, generators)
         with timed("collate"):

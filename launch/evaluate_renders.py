@@ -77,7 +77,10 @@ def save(scores: Scores, pictures: str, path: Path) -> None:
     name, first = next(iter(by_name.items()))
     path.parent.mkdir(parents=True, exist_ok=True)
     with write_whole(path) as file:
-        file.write(json.dumps({"pictures": pictures, "denoiser": name, **first, "denoisers": by_name}, indent=1).encode() + b"\n")
+        file.write(
+            json.dumps({"pictures": pictures, "denoiser": name, **first, "denoisers": by_name}, indent=1).encode()
+            + b"\n"
+        )
 
 
 def document(scores: list[RenderScore]) -> dict[str, Any]:

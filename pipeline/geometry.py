@@ -32,16 +32,21 @@ def cropped_at(pixels: Pixels, size: int, flips: bool, place: Sequence[float]) -
 
 def view_at(pixels: Pixels, size: int, flips: bool, place: Sequence[float]) -> Pixels:
     """The same without a copy, where the picture is large enough."""
-    top_u, left_u, flip_rows, flip_columns = place
     pixels = reflect_to(pixels, size)
-    height, width = pixels.shape[1:]
-    top, left = int(top_u * (height - size + 1)), int(left_u * (width - size + 1))
+    _, height, width = pixels.shape
+    top, left = corner(height, width, size, place)
+    _, _, flip_rows, flip_columns = place
     crop = pixels[:, top : top + size, left : left + size]
     if flips and flip_rows < 0.5:
         crop = crop[:, ::-1]
     if flips and flip_columns < 0.5:
         crop = crop[:, :, ::-1]
     return crop
+
+
+def corner(height: int, width: int, size: int, place: Sequence[float]) -> tuple[int, int]:
+    """Top and left of the crop at that place; (0, 0) where the picture is of its size."""
+    return int(place[0] * (height - size + 1)), int(place[1] * (width - size + 1))
 
 
 def reflect_to(pixels: Pixels, size: int) -> Pixels:

@@ -16,6 +16,7 @@ from pipeline.crops import KeptPictures
 from pipeline.errors import BadInput
 from pipeline.geometry import random_crop, random_place, reflect_to, view_at
 from pipeline.inject import CleanCrops, Inject, drawn_on_device, places, stack, unit
+from pipeline.jpeg_part import decode_around
 from pipeline.order import Order
 from pipeline.philox import Philox
 from pipeline.picture import Pixels, to_unit
@@ -133,11 +134,10 @@ class PairDataset(Dataset[AnyPair | CleanCrops | BadInput]):
         """The clean crops of these draws, as they are stored."""
         numbers = np.asarray(draws, dtype=np.int64)
         samples, where = self.order.samples(draws).tolist(), places(self.seed, numbers).tolist()
-        size, flips = self.config.crop, self.config.flips
         cut, mirrored = [], []
         for row, (sample, place) in enumerate(zip(samples, where, strict=True)):
-            cut.append(view_at(self.pixels(sample), size, flips, (*place[:3], 1.0)))
-            if flips and place[3] < 0.5:
+            cut.append(self.view(sample, (*place[:3], 1.0)))
+            if self.config.flips and place[3] < 0.5:
                 mirrored.append(row)
         return CleanCrops(stack(cut, self.deep, mirrored), torch.from_numpy(numbers))
 
@@ -178,7 +178,15 @@ class PairDataset(Dataset[AnyPair | CleanCrops | BadInput]):
 
     def crop(self, sample: int, generator: Generator) -> Pixels:
         """The view of a sample that the generator crops, not to be written to."""
-        return view_at(self.pixels(sample), self.config.crop, self.config.flips, random_place(generator))
+        return self.view(sample, random_place(generator))
+
+    def view(self, sample: int, place: Sequence[float]) -> Pixels:
+        """The same at a given place. A picture that is cropped but once at a visit need not be decoded whole."""
+        size, flips = self.config.crop, self.config.flips
+        if self.order.crops.per_image > 1 or self.shards.table[sample]["decoded"]:
+            return view_at(self.pixels(sample), size, flips, place)
+        stored = self.shards.read(sample)
+        return view_at(decode_around(stored.data, stored.where, size, place), size, flips, place)
 
     def captured(self, sample: int, generator: Generator) -> tuple[View, View]:
         """A crop of two of the sample's noisy versions, or of a noisy and the clean one."""

@@ -6,6 +6,7 @@ something else. Damage inside the coded data of a JPEG it does not see; nor do m
 
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from PIL import Image
@@ -47,24 +48,35 @@ def read_header(data: bytes) -> Header | None:
 def _jpeg(data: bytes) -> Header | None:
     if not data.endswith(b"\xff\xd9"):
         return None
-    position, frame, on_its_side = 2, None, False
+    frame, on_its_side = None, False
+    for marker, start, end in segments(data):
+        if marker in FRAMES:
+            frame = data[start : start + 6]
+        elif marker == EXIF and data[start : start + 6] == b"Exif\0\0":
+            on_its_side = _orientation(data[start:end]) >= 5
+        elif marker == SEVERAL and data[start : start + 4] == b"MPF\0":
+            return None
+    return None if frame is None else _upright(frame, on_its_side)
+
+
+def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """The kind of each segment of a JPEG up to its first scan's header, and where its body starts and ends.
+
+    Raises struct.error where there is none.
+    """
+    position = 2
     while True:
         first, marker, length = SEGMENT.unpack_from(data, position)
         if first != 0xFF:
-            return None
+            raise struct.error(f"no marker at byte {position}")
         if marker == 0xFF:  # padding before a marker
             position += 1
             continue
-        body = position + 4
+        end = position + 2 + length
+        yield marker, position + 4, end
         if marker == SCAN:
-            return None if frame is None else _upright(frame, on_its_side)
-        if marker in FRAMES:
-            frame = data[body : body + 6]
-        elif marker == EXIF and data[body : body + 6] == b"Exif\0\0":
-            on_its_side = _orientation(data[body : body + length - 2]) >= 5
-        elif marker == SEVERAL and data[body : body + 4] == b"MPF\0":
-            return None
-        position += 2 + length
+            return
+        position = end
 
 
 def _upright(frame: bytes, on_its_side: bool) -> Header | None:
