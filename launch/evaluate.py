@@ -12,12 +12,11 @@ from launch.asked_noise import add_noise_options, asked_corruptions, noise_label
 from launch.baselines import BASELINES, baseline
 from launch.denoiser import Denoiser
 from launch.evaluate_renders import evaluate_renders
-from launch.evaluate_renders import table as render_table
 from launch.evaluation_page import Shown, save_evaluation_page, shown, worst_and_best
 from launch.frame_denoiser import FrameDenoiser
 from launch.render_baselines import RENDER_BASELINES, render_baseline
 from launch.render_scores import Denoise as DenoiseRender
-from launch.scoreboard import save_csv, save_json, table
+from launch.scoreboard import PICTURES, save_csv, save_json, table
 from launch.scores import Denoise, Evaluation, Score, captioned, measure, share_out
 from launch.shipped import PREFIX, WEIGHTS_HELP, located
 from launch.shot_scores import evaluate_shots
@@ -72,19 +71,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def score_renders(options: argparse.Namespace, world: World) -> None:
-    asked = [name for name in ("images", "corruption", "html", "csv") if getattr(options, name)]
+    asked = [name for name in ("images", "corruption") if getattr(options, name)]
     if asked:
         got = ", ".join(f"--{name}" for name in asked)
-        wanted = "runs on renders, --baseline, --data, --limit, --pictures and --json"
+        wanted = "frames with references: a set of `n2n shard --renders` as --data"
         raise BadInput("not with renders", "the command line", got, wanted)
     paths = [located(run) for run in options.run]
     denoisers: dict[str, DenoiseRender] = {
         label: FrameDenoiser.load(path, world.device) for label, path in zip(run_labels(paths), paths, strict=True)
     }
     denoisers |= {name: render_baseline(name) for name in dict.fromkeys(options.baseline)}
-    scores = evaluate_renders(denoisers, options.data, options.limit, options.pictures, options.json, world)
-    if world.first:
-        print(render_table(scores))
+    evaluate_renders(denoisers, options, world)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -112,7 +109,7 @@ def evaluate_all(options: argparse.Namespace, world: World) -> None:
         evaluations += [Evaluation(label, noise, [row[label] for row in rows]) for label in denoisers]
         if options.html:
             first = next(iter(denoisers))
-            chosen = worst_and_best([row[first] for row in rows], options.html_pictures)
+            chosen = worst_and_best([row[first] for row in rows], options.html_pictures, PICTURES)
             pictures += show_pictures(denoisers, gallery, corruption, chosen, world)
     if world.first:
         give_out(evaluations, pictures, options)
@@ -190,7 +187,7 @@ def give_out(evaluations: list[Evaluation], pictures: list[Shown], options: argp
     if options.csv:
         save_csv(evaluations, options.csv)
     if options.html:
-        save_evaluation_page(evaluations, pictures, str(options.data or options.images), options.html)
+        save_evaluation_page(evaluations, pictures, str(options.data or options.images), options.html, PICTURES)
         print(f"page: {options.html}")
     if options.pictures:
         print(f"side by side: {options.pictures}")

@@ -1,5 +1,6 @@
 """The part of the verb `evaluate` that is for renders: scores against references of many samples per pixel."""
 
+import argparse
 import json
 import math
 from collections.abc import Mapping
@@ -7,9 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from launch.render_scores import Denoise, RenderScore, frames_to_score, interval_score, mean_score, score_frame
+from launch.evaluation_page import Shown, save_evaluation_page, shown, worst_and_best
+from launch.render_scores import Denoise, RenderScore, frames_to_score, interval_score, mean_score, measure_frame
 from launch.render_training import open_set
-from launch.scores import share_out
+from launch.scoreboard import Terms, save_csv
+from launch.scores import Evaluation, captioned, share_out
 from launch.world import World
 from pipeline.atomic import write_whole
 from pipeline.panel import save_png, side_by_side
@@ -17,35 +20,65 @@ from pipeline.panel import save_png, side_by_side
 Scores = dict[str, list[RenderScore]]
 """Of every denoiser by its name, a score a frame."""
 
+NOISE = "rendered"  # where a table of pictures has the noise that was drawn
+FRAMES = Terms(
+    columns={
+        "psnr_noisy_tonemapped_db": ("noisy dB", 2),
+        "psnr_tonemapped_db": ("denoised dB", 2),
+        "relative_mse": ("relative MSE", 5),
+        "smape": ("SMAPE", 4),
+        "energy_bias_percent": ("energy %", 2),
+    },
+    noisy_db="psnr_noisy_tonemapped_db",
+    denoised_db="psnr_tonemapped_db",
+    also="energy_bias_percent",
+    each="frame",
+    explained="Of each frame's first realisation against its reference: PSNR after the tone map "
+    "(v / (1 + v))^(1 / 2.2), as the frames are shown here; of linear radiance relative MSE, SMAPE and by how much the "
+    "sum of light is off.",
+)
 
-def evaluate_renders(
-    denoisers: Mapping[str, Denoise],
-    data: Path,
-    limit: int = 0,
-    pictures: Path | None = None,
-    out: Path | None = None,
-    world: World | None = None,
-) -> Scores:
-    """Score denoisers on the frames of a set that have references, and write what is asked for.
 
-    The frames are shared out over the ranks, and the scores are the same on each.
+def evaluate_renders(denoisers: Mapping[str, Denoise], options: argparse.Namespace, world: World) -> None:
+    """Score denoisers on the frames of a set that have references; print the scores, and write what is asked for.
+
+    The frames are shared out over the ranks; rank 0 tells and writes.
     """
-    frames = open_set(data)
+    frames = open_set(options.data)
+    samples = frames_to_score(frames, options.limit)
 
     def work(sample: int) -> dict[str, RenderScore]:
-        found = {}
-        for name, denoise in denoisers.items():
-            found[name], views = score_frame(denoise, frames, sample)
-            if pictures:
-                folder = pictures / name if len(denoisers) > 1 else pictures
-                save_png(side_by_side(views), folder / f"{found[name].name.replace('/', '_')}_{sample}.png")
-        return found
+        scores, views = measure_frame(denoisers, frames, sample)
+        if options.pictures:
+            name = next(iter(scores.values())).name.replace("/", "_")
+            save_png(side_by_side(captioned(views)), options.pictures / f"{name}_{sample}.png")
+        return scores
 
-    rows = share_out(frames_to_score(frames, limit), work, world)
+    rows = share_out(samples, work, world)
     scores = {name: [row[name] for row in rows] for name in denoisers}
-    if out and (world is None or world.first):
-        save(scores, data.name, out)
-    return scores
+    pictures: list[Shown] = []
+    if options.html:
+        first = next(iter(scores.values()))
+        names = worst_and_best(first, options.html_pictures, FRAMES)
+        chosen = [(name, samples[[score.name for score in first].index(name)]) for name in names]
+        # Made anew: which they are is known only when all have been measured.
+        pictures = share_out(chosen, lambda it: shown(it[0], NOISE, measure_frame(denoisers, frames, it[1])[1]), world)
+    if world.first:
+        give_out(scores, pictures, options)
+
+
+def give_out(scores: Scores, pictures: list[Shown], options: argparse.Namespace) -> None:
+    print(table(scores))
+    evaluations = [Evaluation(name, NOISE, several) for name, several in scores.items()]
+    if options.json:
+        save(scores, options.data.name, options.json)
+    if options.csv:
+        save_csv(evaluations, options.csv)
+    if options.html:
+        save_evaluation_page(evaluations, pictures, str(options.data), options.html, FRAMES)
+        print(f"page: {options.html}")
+    if options.pictures:
+        print(f"side by side: {options.pictures}")
 
 
 def table(scores: Scores) -> str:

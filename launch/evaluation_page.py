@@ -7,20 +7,20 @@ import io
 import json
 import math
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from launch.scoreboard import save_text
-from launch.scores import Evaluation, Score, View, interval_of, mean_of
+from launch.scoreboard import Terms, save_text
+from launch.scores import Evaluation, Scored, View, interval_of, mean_of
 from pipeline.markup import cards, page, section, text
 from pipeline.picture import from_unit
 
 HERE = Path(__file__).parent
 SIDE = 1024  # pixels each way that a page shows of a larger picture: its middle, as it is, never scaled
-HEADINGS = ("noisy dB", "denoised dB", "noisy SSIM", "denoised SSIM", "MS-SSIM")
 
 
 @dataclass(frozen=True)
@@ -47,81 +47,90 @@ def shown(name: str, noise: str, views: list[View]) -> Shown:
     return Shown(name, noise, cut, files)
 
 
-def worst_and_best(scores: list[Score], count: int) -> list[str]:
+def worst_first(scores: Sequence[Scored], terms: Terms) -> list[Scored]:
+    return sorted(scores, key=lambda score: float(getattr(score, terms.denoised_db)))
+
+
+def worst_and_best(scores: Sequence[Scored], count: int, terms: Terms) -> list[str]:
     """Names of `count` pictures: the worse half from the worst, then the better half from the best."""
-    ranked = [score.name for score in sorted(scores, key=lambda score: score.psnr_srgb8_db)]
+    ranked = [score.name for score in worst_first(scores, terms)]
     worst = ranked[: (count + 1) // 2]
     best = ranked[max(len(worst), len(ranked) - count // 2) :]
     return [*worst, *reversed(best)]
 
 
-def save_evaluation_page(evaluations: list[Evaluation], pictures: list[Shown], subject: str, path: Path) -> None:
+def save_evaluation_page(
+    evaluations: list[Evaluation], pictures: list[Shown], subject: str, path: Path, terms: Terms
+) -> None:
     """Write the page of evaluations on `subject`, the folder or set that was measured."""
     body = [
         f"<h1>{text(', '.join(dict.fromkeys(e.denoiser for e in evaluations)))}</h1>",
-        f"<p>on <code>{text(subject)}</code>; means of per-picture values, with 95 % confidence intervals (Student's t"
-        " over the pictures). PSNR, SSIM and MS-SSIM of encoded pictures rounded to 8 bits; the noisy dB of the"
-        " noisy picture as it is, unclipped.</p>",
-        headline(evaluations[0]),
-        section("Summary", summary(evaluations)),
-        section("Pictures", viewer(pictures)) if pictures else "",
-        section("Picture by picture", per_picture(evaluations, pictures)),
+        f"<p>on <code>{text(subject)}</code>; means of per-{terms.each} values, with 95 % confidence intervals"
+        f" (Student's t over the {terms.each}s). {text(terms.explained)}</p>",
+        headline(evaluations[0], terms),
+        section("Summary", summary(evaluations, terms)),
+        section(f"{terms.each}s".capitalize(), viewer(pictures, terms)) if pictures else "",
+        section(f"{terms.each} by {terms.each}".capitalize(), per_picture(evaluations, pictures, terms)),
         data(pictures),
     ]
     style, script = (HERE / "viewer.css").read_text(), (HERE / "viewer.js").read_text()
     save_text(page(f"{evaluations[0].denoiser}: scores", "".join(body), style, script), path)
 
 
-def headline(evaluation: Evaluation) -> str:
+def headline(evaluation: Evaluation, terms: Terms) -> str:
     mean = mean_of(evaluation.scores)
-    gain = mean["psnr_srgb8_db"] - mean["psnr_noisy_srgb_db"]
+    gain = mean[terms.denoised_db] - mean[terms.noisy_db]
+    heading, decimals = terms.columns[terms.also]
+    also = mean.get(terms.also)
     facts = [
-        (f"{len(evaluation.scores):,}", "pictures"),
+        (f"{len(evaluation.scores):,}", f"{terms.each}s"),
         (evaluation.noise.partition(" ")[0], evaluation.noise.partition(" ")[2] or "noise"),
-        (f"{mean['psnr_srgb8_db']:.2f} dB", f"denoised by {evaluation.denoiser}"),
-        (f"{gain:+.2f} dB", "over the noisy pictures"),
-        (f"{mean['ssim_srgb8']:.4f}", "SSIM"),
+        (f"{mean[terms.denoised_db]:.2f} dB", f"denoised by {evaluation.denoiser}"),
+        (f"{gain:+.2f} dB", f"over the noisy {terms.each}s"),
+        ("-" if also is None else f"{also:.{decimals}f}", heading),
     ]
     return cards(facts)
 
 
-def values(score: dict[str, Any]) -> list[float | None]:
-    names = ("psnr_noisy_srgb_db", "psnr_srgb8_db", "ssim_noisy_srgb8", "ssim_srgb8", "msssim_srgb8")
-    return [score.get(name) for name in names]
+def cells(score: dict[str, Any], terms: Terms, spreads: dict[str, float] | None = None) -> str:
+    """Of each metric one, with half of its interval where it has one."""
+    shown = ((score.get(name), (spreads or {}).get(name), digits) for name, (_, digits) in terms.columns.items())
+    return "".join(number(value, digits, spread) for value, spread, digits in shown)
 
 
-def number(value: float | None, decimals: int, spread: float | None = None) -> str:
+def number(value: float | None, decimals: int, spread: float | None) -> str:
     """A cell with a number and its sorting key; unknown ones sort below all."""
-    if value is None:
-        return '<td data-value="-1">-</td>'
+    if value is None or math.isnan(value):
+        return '<td data-value="-1e9">-</td>'
     shown_spread = "" if spread is None else f" &#177; {spread:.{decimals}f}"
     key = "1e9" if math.isinf(value) else repr(value)
     return f'<td data-value="{key}">{value:.{decimals}f}{shown_spread}</td>'
 
 
-def sortable(texts: tuple[str, ...], rows: list[str]) -> str:
+def sortable(texts: tuple[str, ...], rows: list[str], terms: Terms) -> str:
     words = "".join(f'<th data-kind="text" class="text"><button>{text(name)}</button></th>' for name in texts)
-    figures = "".join(f'<th data-kind="number"><button>{text(name)}</button></th>' for name in HEADINGS)
+    figures = "".join(
+        f'<th data-kind="number"><button>{text(name)}</button></th>' for name, _ in terms.columns.values()
+    )
     head = f"<thead><tr>{words}{figures}</tr></thead>"
     return f'<div class="card scroll"><table>{head}<tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def summary(evaluations: list[Evaluation]) -> str:
+def summary(evaluations: list[Evaluation], terms: Terms) -> str:
     rows = []
     for evaluation in evaluations:
-        means, intervals = values(mean_of(evaluation.scores)), values(interval_of(evaluation.scores))
         words = f'<td class="text">{text(evaluation.denoiser)}</td><td class="text">{text(evaluation.noise)}</td>'
-        cells = (number(m, 2 if n < 2 else 4, i) for n, (m, i) in enumerate(zip(means, intervals, strict=True)))
-        rows.append(f"<tr>{words}{''.join(cells)}</tr>")
-    return sortable(("denoiser", "noise"), rows)
+        figures = cells(mean_of(evaluation.scores), terms, interval_of(evaluation.scores))
+        rows.append(f"<tr>{words}{figures}</tr>")
+    return sortable(("denoiser", "noise"), rows, terms)
 
 
-def per_picture(evaluations: list[Evaluation], pictures: list[Shown]) -> str:
+def per_picture(evaluations: list[Evaluation], pictures: list[Shown], terms: Terms) -> str:
     """A line a picture, denoiser and noise, the worst first; the names of pictures that the page shows are buttons."""
     numbers = {(picture.noise, picture.name): n for n, picture in enumerate(pictures)}
     rows = []
     for evaluation in evaluations:
-        for score in sorted(evaluation.scores, key=lambda score: score.psnr_srgb8_db):
+        for score in worst_first(evaluation.scores, terms):
             place = numbers.get((evaluation.noise, score.name))
             name = text(score.name) if place is None else f"<button>{text(score.name)}</button>"
             link = "" if place is None else f' data-picture="{place}"'
@@ -129,14 +138,13 @@ def per_picture(evaluations: list[Evaluation], pictures: list[Shown]) -> str:
                 f'<td class="text" data-value="{text(score.name)}">{name}</td>'
                 f'<td class="text">{text(evaluation.denoiser)}</td><td class="text">{text(evaluation.noise)}</td>'
             )
-            cells = (number(value, 2 if n < 2 else 4) for n, value in enumerate(values(asdict(score))))
-            rows.append(f"<tr{link}>{words}{''.join(cells)}</tr>")
-    return sortable(("picture", "denoiser", "noise"), rows)
+            rows.append(f"<tr{link}>{words}{cells(asdict(score), terms)}</tr>")
+    return sortable((terms.each, "denoiser", "noise"), rows, terms)
 
 
-def viewer(pictures: list[Shown]) -> str:
+def viewer(pictures: list[Shown], terms: Terms) -> str:
     noises = len({picture.noise for picture in pictures})
-    each = f"{len(pictures) // noises} pictures{f' of each of {noises} noises' if noises > 1 else ''}"
+    each = f"{len(pictures) // noises} {terms.each}s{f' of each of {noises} noises' if noises > 1 else ''}"
     order = f"{each}, the worst first, then the best."
     return (
         f'<p>{order} Wheel: zoom; drag: move; drag the line: compare.</p><div id="viewer" class="card" '

@@ -6,8 +6,9 @@ from pathlib import Path
 from launch.config import RunConfig
 from launch.frame_denoiser import FrameDenoiser
 from launch.objective import choose_render_loss
-from launch.render_scores import frames_to_score, mean_score, score_frame, score_frames
+from launch.render_scores import frames_to_score, mean_score, measure_frame, score_frames
 from launch.report import Report
+from launch.scores import captioned
 from launch.state import TrainState
 from pipeline.errors import BadInput
 from pipeline.order import Order
@@ -97,7 +98,8 @@ class RenderValidation:
             scores = mean_score(score_frames(denoise, self.frames, self.samples, state.world))
             report.metrics(state.images, {f"val/{name}": value for name, value in scores.items()})
             if state.world.first:
-                rows = [compared(score_frame(denoise, self.frames, sample)[1]) for sample in self.samples[:SHOWN]]
+                shown = [measure_frame({"": denoise}, self.frames, sample)[1] for sample in self.samples[:SHOWN]]
+                rows = [compared(captioned(views)) for views in shown]
                 report.picture(state.images, "val/picture", stacked(rows))
         if state.world.first:
             log.info(

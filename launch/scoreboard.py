@@ -4,21 +4,45 @@ import csv
 import io
 import json
 import math
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from launch.scores import Evaluation, Score, interval_of, mean_of
+from launch.scores import Evaluation, interval_of, mean_of
 from pipeline.atomic import write_whole
 
-METRICS = [field.name for field in fields(Score) if field.name != "name"]
-SHOWN = {  # metric: heading and decimals
-    "psnr_noisy_srgb_db": ("noisy dB", 2),
-    "psnr_srgb8_db": ("denoised dB", 2),
-    "ssim_noisy_srgb8": ("noisy SSIM", 4),
-    "ssim_srgb8": ("denoised SSIM", 4),
-    "msssim_srgb8": ("MS-SSIM", 4),
-}
+
+@dataclass(frozen=True)
+class Terms:
+    """In what terms scores of one kind are shown to people."""
+
+    columns: dict[str, tuple[str, int]]
+    """Of each metric its heading and its decimals."""
+    noisy_db: str
+    denoised_db: str
+    also: str
+    """A third metric, of which the page tells the mean in large type."""
+    each: str
+    """What one score is of."""
+    explained: str
+    """What the numbers mean."""
+
+
+PICTURES = Terms(
+    columns={
+        "psnr_noisy_srgb_db": ("noisy dB", 2),
+        "psnr_srgb8_db": ("denoised dB", 2),
+        "ssim_noisy_srgb8": ("noisy SSIM", 4),
+        "ssim_srgb8": ("denoised SSIM", 4),
+        "msssim_srgb8": ("MS-SSIM", 4),
+    },
+    noisy_db="psnr_noisy_srgb_db",
+    denoised_db="psnr_srgb8_db",
+    also="ssim_srgb8",
+    each="picture",
+    explained="PSNR, SSIM and MS-SSIM of encoded pictures rounded to 8 bits; the noisy dB of the noisy picture as it "
+    "is, unclipped.",
+)
 
 
 def table(evaluations: list[Evaluation]) -> str:
@@ -27,8 +51,8 @@ def table(evaluations: list[Evaluation]) -> str:
         scores = evaluations[0].scores
         rows = [[score.name, *numbers(asdict(score))] for score in scores]
         rows += [["mean", *numbers(mean_of(scores))], ["95 % +-", *numbers(interval_of(scores))]]
-        return aligned([["picture", *(heading for heading, _ in SHOWN.values())], *rows], texts=1)
-    rows = [["denoiser", "noise", *(heading for heading, _ in SHOWN.values()), "95 % +- dB"]]
+        return aligned([["picture", *(heading for heading, _ in PICTURES.columns.values())], *rows], texts=1)
+    rows = [["denoiser", "noise", *(heading for heading, _ in PICTURES.columns.values()), "95 % +- dB"]]
     for evaluation in evaluations:
         interval = interval_of(evaluation.scores).get("psnr_srgb8_db")
         spread = "-" if interval is None else f"{interval:.2f}"
@@ -37,7 +61,7 @@ def table(evaluations: list[Evaluation]) -> str:
 
 
 def numbers(values: dict[str, Any]) -> list[str]:
-    cells = ((values.get(metric), decimals) for metric, (_, decimals) in SHOWN.items())
+    cells = ((values.get(metric), decimals) for metric, (_, decimals) in PICTURES.columns.items())
     return ["-" if value is None else f"{value:.{decimals}f}" for value, decimals in cells]
 
 
@@ -74,14 +98,16 @@ def save_json(evaluations: list[Evaluation], pictures: str, path: Path) -> None:
 
 
 def save_csv(evaluations: list[Evaluation], path: Path) -> None:
-    """A line a picture, denoiser and noise, with no lines of means among them."""
+    """A line a picture, denoiser and noise, with no lines of means among them; empty where a number is not known."""
+    metrics = [field.name for field in fields(evaluations[0].scores[0]) if field.name != "name"]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["denoiser", "noise", "name", *METRICS])
+    writer.writerow(["denoiser", "noise", "name", *metrics])
     for evaluation in evaluations:
         for score in evaluation.scores:
             row = asdict(score)
-            writer.writerow([evaluation.denoiser, evaluation.noise, score.name, *(row[metric] for metric in METRICS)])
+            known = (None if row[metric] is None or math.isnan(row[metric]) else row[metric] for metric in metrics)
+            writer.writerow([evaluation.denoiser, evaluation.noise, score.name, *known])
     save_text(file.getvalue(), path)
 
 

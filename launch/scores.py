@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
-from typing import NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from torch import Tensor
 from tqdm import tqdm
@@ -47,13 +47,22 @@ class Score:
     msssim_srgb8: float | None = None
 
 
+class Scored(Protocol):
+    """A dataclass of numbers beside the name of what was measured: of a picture, or of a frame."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def name(self) -> str: ...
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """The scores of one denoiser under one noise."""
 
     denoiser: str
     noise: str
-    scores: list[Score]
+    scores: Sequence[Scored]
 
 
 def measure(
@@ -110,19 +119,19 @@ def evaluate(
     return share_out(gallery.names, lambda name: measure({"": denoise}, gallery, name, corruption)[0][""], world)
 
 
-def columns(scores: Iterable[Score]) -> dict[str, list[float]]:
-    """Each metric's values over the pictures that have it."""
+def columns(scores: Iterable[Scored]) -> dict[str, list[float]]:
+    """Each metric's values over the pictures that have it: it is None or not a number where one has none."""
     rows = [asdict(score) for score in scores]
     names = [name for name in rows[0] if name != "name"]
-    return {name: [row[name] for row in rows if row[name] is not None] for name in names}
+    return {name: [row[name] for row in rows if row[name] is not None and not math.isnan(row[name])] for name in names}
 
 
-def mean_of(scores: Iterable[Score]) -> dict[str, float]:
+def mean_of(scores: Iterable[Scored]) -> dict[str, float]:
     """The mean of per-picture values: decibels are averaged, not errors. Metrics that no picture has are left out."""
     return {name: fmean(values) for name, values in columns(scores).items() if values}
 
 
-def interval_of(scores: Iterable[Score]) -> dict[str, float]:
+def interval_of(scores: Iterable[Scored]) -> dict[str, float]:
     """Half of the 95 % confidence interval of each mean, by Student's t over the pictures.
 
     It says how far another sample of such pictures might lie; two denoisers on the same pictures differ by much less.

@@ -44,7 +44,7 @@ function fit() {
   draw();
 }
 
-// The difference to the clean picture, mid-grey where there is none; as many canvases as denoised views.
+// The difference to the last view, the clean picture, mid-grey where there is none; as many canvases as denoised views.
 function difference(view) {
   const width = current.width, height = current.height, result = document.createElement("canvas");
   result.width = width;
@@ -75,10 +75,11 @@ function addPanel(caption, note, image) {
 function layPanels() {
   panels = [];
   at("panels").replaceChildren();
+  const last = current.views[current.views.length - 1].label;
   current.views.forEach((view, n) => addPanel(view.label, view.note, () => current.images[n]));
   for (let n = 1; n < current.views.length - 1; n++) {
     const map = difference(n);
-    addPanel("difference", current.views[n].label + " minus clean, " + gain.value + " x", () => map);
+    addPanel("difference", current.views[n].label + " minus " + last + ", " + gain.value + " x", () => map);
   }
 }
 

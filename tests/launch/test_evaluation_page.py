@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from launch.evaluation_page import Shown, save_evaluation_page, shown, worst_and_best
+from launch.scoreboard import PICTURES
 from launch.scores import Evaluation, Score, View
 from pipeline.markup import POLICY
 
@@ -33,7 +34,7 @@ def page(tmp_path: Path) -> Path:
     scores = [Score(name, 20.0, 30.0 + 9 * n % 4, 0.3, 0.8 + 0.01 * n) for n, name in enumerate(NAMES)]
     evaluations = [Evaluation("first", "gaussian sigma_255=25", scores)]
     pictures = [picture(name, 0.2 + 0.2 * n) for n, name in enumerate(NAMES)]
-    save_evaluation_page(evaluations, pictures, HOSTILE, tmp_path / "page.html")
+    save_evaluation_page(evaluations, pictures, HOSTILE, tmp_path / "page.html", PICTURES)
     return tmp_path / "page.html"
 
 
@@ -66,10 +67,10 @@ def test_of_large_pictures_the_middle_is_shown() -> None:
 
 def test_the_worst_come_first_then_the_best() -> None:
     scores = [Score(str(n), 20.0, float(n), 0.0, 0.0) for n in (3, 1, 4, 0, 2)]
-    assert worst_and_best(scores, 4) == ["0", "1", "4", "3"]
-    assert worst_and_best(scores, 3) == ["0", "1", "4"]
-    assert worst_and_best(scores, 50) == ["0", "1", "2", "3", "4"]
-    assert worst_and_best(scores, 0) == []
+    assert worst_and_best(scores, 4, PICTURES) == ["0", "1", "4", "3"]
+    assert worst_and_best(scores, 3, PICTURES) == ["0", "1", "4"]
+    assert worst_and_best(scores, 50, PICTURES) == ["0", "1", "2", "3", "4"]
+    assert worst_and_best(scores, 0, PICTURES) == []
 
 
 ACT = """
@@ -165,7 +166,7 @@ def test_two_runs_under_two_noises_share_their_pictures(tmp_path: Path) -> None:
     pixels = torch.full((3, 40, 60), 0.5)
     views = [View("noisy", "", pixels), *(View(f"by {run}", "", pixels) for run in runs), View("clean", "", pixels)]
     pictures = [shown(name, noise, views) for noise in noises for name in NAMES[::-1]]
-    save_evaluation_page(evaluations, pictures, "a set", tmp_path / "page.html")
+    save_evaluation_page(evaluations, pictures, "a set", tmp_path / "page.html", PICTURES)
     assert "3 pictures of each of 2 noises" in (tmp_path / "page.html").read_text()
     told = acted(tmp_path / "page.html", ACT_OF_FOUR)
     captions = ["noisy", *(f"by {run}" for run in runs), "clean", "difference", "difference"]

@@ -1,7 +1,11 @@
 """Training on renders: what is measured, what is refused, and that it resumes."""
 
+import base64
+import csv
 import hashlib
+import io
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -13,10 +17,14 @@ import torch
 from PIL import Image
 
 from launch.checkpoint import load_checkpoint, load_latest
+from launch.evaluate_renders import FRAMES
+from launch.evaluation_page import save_evaluation_page
 from launch.frame_denoiser import FrameDenoiser
 from launch.objective import choose_render_loss
-from launch.render_scores import frames_to_score, mean_score, score_frames
+from launch.render_scores import RenderScore, frames_to_score, mean_score, score_frames
 from launch.run_dir import RunDir
+from launch.scoreboard import save_csv
+from launch.scores import Evaluation
 from model.light import in_radiance, radiance_of
 from model.losses import LossConfig, relative_l2
 from model.network import NetworkConfig
@@ -175,12 +183,13 @@ def test_ranks_share_the_frames_and_change_nothing(
     monkeypatch.setenv("OMP_NUM_THREADS", "2")  # of each process: another number of threads rounds differently
     tables = []
     for ranks in (0, 2):
-        out = tmp_path / f"{ranks}.json"
-        done = run_verb("launch.evaluate", render_run, "--data", render_set, "--json", out, ranks=ranks)
+        files = [option for name in ("json", "csv", "html") for option in (f"--{name}", tmp_path / f"{ranks}.{name}")]
+        done = run_verb("launch.evaluate", render_run, "--data", render_set, *files, ranks=ranks)
         assert done.returncode == 0, done.stderr
-        tables.append(done.stdout)
+        tables.append(done.stdout.replace(f"{ranks}.html", ""))
     assert tables[0] == tables[1]
-    assert (tmp_path / "0.json").read_bytes() == (tmp_path / "2.json").read_bytes()
+    for name in ("json", "csv", "html"):
+        assert (tmp_path / f"0.{name}").read_bytes() == (tmp_path / f"2.{name}").read_bytes()
 
 
 def test_evaluate_scores_every_frame_that_has_a_reference(
@@ -199,9 +208,54 @@ def test_evaluate_scores_every_frame_that_has_a_reference(
     assert "mean" in done.stdout
     assert "95 % +-" in done.stdout
     assert len(list(pictures.iterdir())) == 3
-    done = run_verb("launch.evaluate", render_run, "--images", tmp_path)
-    assert done.returncode == 2
-    assert "not with renders" in done.stderr
+    for refused in (("--images", tmp_path), ("--data", render_set, "--corruption", "gaussian")):
+        done = run_verb("launch.evaluate", render_run, *refused)
+        assert done.returncode == 2
+        assert "not with renders" in done.stderr
+
+
+def test_a_page_and_a_table_of_frames(render_run: Path, render_set: Path, tmp_path: Path, run_verb: Any) -> None:
+    """Two denoisers of the same frames: a row each, their tone-mapped views, and the numbers of the JSON."""
+    early = Path(shutil.copy(sorted((render_run / "checkpoints").glob("*.pt"))[0], tmp_path / "early.pt"))
+    files = ("--json", "s.json", "--csv", "s.csv", "--html", "s.html", "--html-pictures", 2, "--pictures", "side")
+    done = run_verb("launch.evaluate", render_run, early, "--data", render_set, *files)
+    assert done.returncode == 0, done.stderr
+    labels = ["renders", "early.pt"]
+    scores = json.loads((tmp_path / "s.json").read_text())["denoisers"]
+    with open(tmp_path / "s.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["denoiser"], row["name"]) for row in rows] == [
+        (label, frame["name"]) for label in labels for frame in scores[label]["images"]
+    ]
+    for row, frame in zip(rows, [frame for label in labels for frame in scores[label]["images"]], strict=True):
+        assert all(float(row[name]) == value for name, value in frame.items() if name != "name")
+    assert len(list((tmp_path / "side").iterdir())) == 3, "all denoisers of a frame in one picture"
+    page = (tmp_path / "s.html").read_text()
+    assert page.count("<tr") - page.count("<thead><tr") == 2 + 2 * 3
+    entries = json.loads(re.search(r'id="pictures">(.*?)</script>', page, re.S)[1])  # type: ignore[index]
+    ranked = sorted(scores["renders"]["images"], key=lambda frame: float(frame["psnr_tonemapped_db"]))
+    assert [entry["name"] for entry in entries] == [ranked[0]["name"], ranked[2]["name"]], "the worst, the best"
+    assert [view["label"] for view in entries[0]["views"]] == ["noisy", "by renders", "by early.pt", "reference"]
+    assert entries[0]["views"][1]["note"] == f"{ranked[0]['psnr_tonemapped_db']:.2f} dB"
+    frames = RealisationSet(render_set)
+    sample = next(s for s in range(3) if frames.about(s)["source"] == ranked[0]["name"])
+    for view, buffer in ((0, "color"), (3, "reference")):
+        with Image.open(io.BytesIO(base64.b64decode(entries[0]["views"][view]["src"].partition(",")[2]))) as image:
+            wanted = from_unit(reinhard(frames.pixels(sample, buffer).astype(np.float32)), 8).transpose(1, 2, 0)
+            assert np.abs(np.asarray(image).astype(int) - wanted).max() <= 1
+
+
+def test_a_number_that_a_frame_has_not_is_left_empty(tmp_path: Path) -> None:
+    """A black frame has no bias, and equal ones have infinite decibels: no cell says `nan`, and means leave it out."""
+    black = RenderScore("black", 20.0, math.inf, 0.1, 0.1, math.nan)
+    evaluations = [Evaluation("d", "as rendered", [RenderScore("lit", 20.0, 30.0, 0.1, 0.1, -0.5), black])]
+    save_csv(evaluations, tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_text().splitlines()[-1] == "d,as rendered,black,20.0,inf,0.1,0.1,"
+    save_evaluation_page(evaluations, [], "a set", tmp_path / "s.html", FRAMES)
+    page = (tmp_path / "s.html").read_text()
+    assert "nan" not in page
+    assert '<td data-value="-1e9">-</td>' in page
+    assert math.isnan(mean_score([black])["energy_bias_percent"])
 
 
 def test_evaluate_puts_denoisers_side_by_side(
