@@ -94,9 +94,9 @@ def stage_seconds(dataset: PairDataset, batch: int, seconds: float) -> dict[str,
                 if isinstance(stored, np.ndarray):
                     pixels = stored
                 elif whole:
-                    pixels = decode(stored.data, stored.where).pixels
+                    pixels = decode(stored.data, stored).pixels
                 else:
-                    pixels = decode_around(stored.data, stored.where, dataset.config.crop, place)
+                    pixels = decode_around(stored.data, stored, dataset.config.crop, place)
             with timed("crop"):
                 to_unit(view_at(pixels, dataset.config.crop, dataset.config.flips, place), there)
         with timed("noise"):

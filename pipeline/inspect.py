@@ -80,7 +80,7 @@ def draw_pair(folder: Path, draw: int, config: Path, out: Path) -> None:
         name, views = dataset.shards.where(sample), render_views(pair.source[0], pair.target[0], dataset.renders)
     else:
         linear = not isinstance(dataset, ShotPairs) and dataset.corruption.law.linear
-        name = dataset.shards.where(sample) if isinstance(dataset, ShotPairs) else dataset.shards.read(sample).where
+        name = dataset.shards.where(sample) if isinstance(dataset, ShotPairs) else str(dataset.shards.read(sample))
         target = to_srgb(pair.target[0]) if linear else pair.target[0]  # for the eye alone
         views = [("source", coloured(pair.source[0])), ("target", coloured(target))]
     save_png(side_by_side(views), out)

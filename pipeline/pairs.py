@@ -186,7 +186,7 @@ class PairDataset(Dataset[AnyPair | CleanCrops | BadInput]):
         if self.order.crops.per_image > 1 or self.shards.table[sample]["decoded"]:
             return view_at(self.pixels(sample), size, flips, place)
         stored = self.shards.read(sample)
-        return view_at(decode_around(stored.data, stored.where, size, place), size, flips, place)
+        return view_at(decode_around(stored.data, stored, size, place), size, flips, place)
 
     def captured(self, sample: int, generator: Generator) -> tuple[View, View]:
         """A crop of two of the sample's noisy versions, or of a noisy and the clean one."""

@@ -18,11 +18,20 @@ EIGHT_BITS, SIXTEEN_BITS = np.dtype("<u1"), np.dtype("<u2")
 
 @dataclass(frozen=True)
 class Stored:
-    """A stored picture: its bytes, what they are, and where they were, for messages."""
+    """A stored picture; as a string, for messages, where it is."""
 
     data: bytes
-    extension: str
-    where: str
+    name: str
+    """In the tar."""
+    sample: int
+    shard: Path
+
+    @property
+    def extension(self) -> str:
+        return self.name.rpartition(".")[2]
+
+    def __str__(self) -> str:  # made only where it is read: it takes as long as reading the bytes
+        return f"{self.shard}, sample {self.sample} ({self.name})"
 
 
 class ShardSet:
@@ -59,14 +68,12 @@ class ShardSet:
 
     def read(self, sample: int) -> Stored:
         """The stored bytes of a sample, with the tar header before them, which holds its name."""
-        row = self.table[sample]
-        self._refuse_row(sample, int(row["shard"]), int(row["offset"]), int(row["size"]))
-        start, size = int(row["offset"]) - BLOCK, BLOCK + int(row["size"])
-        block = self.files.pread(int(row["shard"]), size, start)
-        if len(block) != size or crc32(block) != int(row["crc32"]):
+        offset, size, number, checksum, *_ = self.table[sample].item()
+        self._refuse_row(sample, number, offset, size)
+        block = self.files.pread(number, BLOCK + size, offset - BLOCK)
+        if len(block) != BLOCK + size or crc32(block) != checksum:
             raise self._damaged(sample, block)
-        where = self.where(sample, block)
-        return Stored(block[BLOCK:], _name(block).rpartition(".")[2], where)
+        return Stored(block[BLOCK:], _name(block), sample, self.files.path(number))
 
     def pixels(self, sample: int) -> NDArray[Any]:
         """The decoded picture of a sample, (C, H, W) in 8 or 16 bits, not to be written to.
@@ -78,7 +85,7 @@ class ShardSet:
         offset, size, number, checksum, height, width, channels, bits, decoded = self.table[sample].item()
         if not decoded:
             stored = self.read(sample)
-            return decode(stored.data, stored.where).pixels
+            return decode(stored.data, stored).pixels
         self._refuse_row(sample, number, offset, size)
         shard = self.files.map(number)
         end = offset + size
