@@ -3,8 +3,6 @@
 A written object appears whole or not at all, and is compared with what was sent before it counts as written.
 """
 
-import base64
-import hashlib
 import io
 import os
 import re
@@ -18,11 +16,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from pipeline.errors import BadInput, disk_error
-from pipeline.remote_errors import TryAgain, ask, status_of
+from pipeline.remote_errors import ask, status_of
+from pipeline.remote_send import send
 from pipeline.remote_store import GONE, PACKAGES, require_ranges, sends_ranges, store
 
 BUFFER = 1 << 23  # bytes that an open file asks for at a time
-AT_ONCE = 1 << 29  # S3 takes 5 GB in one request; up to twice this much goes so, and leaves no parts when killed
 ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -173,32 +171,8 @@ class Remote:
         return io.BufferedReader(RemoteFile(self), BUFFER)
 
     def write_bytes(self, data: bytes) -> None:
-        """Put an object there, and make sure that it is what was sent. Raises BadInput where there is no bucket."""
-        options = {"chunksize": AT_ONCE} if self.protocol == "s3" else {}
-
-        def write() -> None:
-            store(self.protocol).pipe_file(self.url, data, **options)
-            self.compare(data)
-
-        try:
-            ask(self.url, write)
-        except FileNotFoundError as error:
-            todo = "create the bucket, or choose another --out"
-            raise BadInput("no such bucket", self.url, str(error), "a bucket that exists", todo) from error
-
-    def compare(self, data: bytes) -> None:
-        """Raise TryAgain where the store holds something else: by its own checksum, or else by reading it back."""
-        info = store(self.protocol).info(self.url)
-        if info["size"] != len(data):
-            raise TryAgain(f"the store holds {info['size']:,} of {len(data):,} bytes")
-        md5 = hashlib.md5(data, usedforsecurity=False)
-        # An ETag is the MD5 unless it was sent in parts, or is encrypted with a key of the user's.
-        if md5.hexdigest() == str(info.get("ETag")).strip('"'):
-            return
-        if base64.b64encode(md5.digest()).decode() == info.get("md5Hash"):
-            return
-        if store(self.protocol).cat_file(self.url) != data:
-            raise TryAgain("the store holds other bytes than were sent")
+        with self.write_whole() as file:
+            file.write(data)
 
     @contextmanager
     def write_whole(self) -> Iterator[BinaryIO]:
@@ -206,11 +180,10 @@ class Remote:
         try:
             with tempfile.TemporaryFile() as file:
                 yield file
-                file.seek(0)
-                data = file.read()
+                file.flush()
+                send(file, self.url)
         except OSError as error:
             raise disk_error(error, f"{tempfile.gettempdir()}, for {self.name} (TMPDIR moves it)") from error
-        self.write_bytes(data)
 
     def unlink(self, missing_ok: bool = False) -> None:
         try:

@@ -22,15 +22,22 @@ def store(protocol: str) -> Any:
     return store_of(os.getpid(), protocol)
 
 
+def store_that_tries_once() -> Any:
+    """S3 for sending files, which s3fs would send again from where the try before has left them."""
+    found = store_of(os.getpid(), "s3", once=True)
+    found.retries = 1
+    return found
+
+
 @cache
-def store_of(process: int, protocol: str) -> Any:
+def store_of(process: int, protocol: str, once: bool = False) -> Any:
     try:
         import fsspec
 
         if protocol == "s3":
             # No listing is remembered: other machines write, too. Patience is ours, not botocore's on top of it.
             config = {"connect_timeout": 10, "retries": {"total_max_attempts": 1}}
-            return fsspec.filesystem("s3", use_listings_cache=False, config_kwargs=config)
+            return fsspec.filesystem("s3", use_listings_cache=False, config_kwargs=config, skip_instance_cache=once)
         if protocol == "gs":
             from gcsfs.core import GCSFileSystem  # itself, not what asks first what kind of bucket it is
 

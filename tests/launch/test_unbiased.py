@@ -1,5 +1,6 @@
 """The error without a clean picture agrees with the true one, which these tests know, and is refused where it lies."""
 
+import csv
 import json
 import math
 from pathlib import Path
@@ -132,10 +133,18 @@ def test_training_reports_it_and_resumes_exactly(
     uninterrupted = torch.load(tmp_path / "before.pt", weights_only=True)
     assert all(torch.equal(resumed["ema"][name], uninterrupted["ema"][name]) for name in resumed["ema"])
 
-    shown = run_verb("launch.evaluate", tmp_path / "whole", "--data", referenced, "--json", tmp_path / "scores.json")
+    files = ("--json", tmp_path / "scores.json", "--csv", tmp_path / "scores.csv")
+    shown = run_verb("launch.evaluate", tmp_path / "whole", "--data", referenced, *files)
     assert shown.returncode == 0, shown.stderr
     assert "unbiased_psnr_db" in shown.stdout
-    mean = json.loads((tmp_path / "scores.json").read_text())["mean"]
+    document = json.loads((tmp_path / "scores.json").read_text())
+    with open(tmp_path / "scores.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["name"], float(row["unbiased_mse"])) for row in rows] == [
+        (scene["name"], scene["unbiased_mse"]) for scene in document["scenes"]
+    ]
+    assert {row["denoiser"] for row in rows} == {"whole"}
+    mean = document["mean"]
     assert mean["unbiased_mse"] == pytest.approx(said[-1]["val/unbiased_mse"], rel=1e-3)
 
 

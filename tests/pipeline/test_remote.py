@@ -1,5 +1,6 @@
 """Sources and outputs on a real S3 server: the bytes of a local run, whatever the connection does."""
 
+import hashlib
 import io
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ from pipeline.errors import BadInput
 from pipeline.reader import ShardSet
 from pipeline.remote import Remote
 from pipeline.remote_errors import Denied, TryAgain, passes
+from pipeline.remote_send import compare
 from pipeline.remote_store import store_of
 from pipeline.shard import ShardConfig, main, shard
 from pipeline.shard_cache import CacheConfig, ShardCache, open_files
@@ -296,16 +299,52 @@ def test_what_arrives_otherwise_than_sent_is_not_taken_for_written(bucket: Bucke
     for other in (b"pictuRe", b"pic", b""):
         bucket.put("x.tar", other)
         with pytest.raises(TryAgain):
-            there.compare(b"picture")
+            compared(b"picture", there)
     upload = bucket.client.create_multipart_upload(Bucket=bucket.name, Key="x.tar")  # whose ETag is no MD5
     names = {"Bucket": bucket.name, "Key": "x.tar", "UploadId": upload["UploadId"]}
     part = bucket.client.upload_part(Body=b"picture", PartNumber=1, **names)
     parts = {"Parts": [{"ETag": part["ETag"], "PartNumber": 1}]}
     bucket.client.complete_multipart_upload(MultipartUpload=parts, **names)
     assert there.info()["ETag"].endswith('-1"')
-    there.compare(b"picture")
+    compared(b"picture", there)
     with pytest.raises(TryAgain, match="other bytes"):
-        there.compare(b"pictuRe")
+        compared(b"pictuRe", there)
+
+
+def compared(data: bytes, there: Remote) -> None:
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        compare(file, there.url)
+
+
+SEND = """
+import hashlib, os, resource, sys
+from pipeline import remote_send
+from pipeline.remote import Remote
+remote_send.AT_ONCE = int(sys.argv[2])
+Remote(sys.argv[1] + "-small").write_bytes(b"the libraries are loaded")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with Remote(sys.argv[1]).write_whole() as file:
+    for _ in range(100):
+        file.write(os.urandom(1 << 20))
+    file.seek(0)
+    print(hashlib.file_digest(file, "md5").hexdigest())
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.parametrize("at_once", [1 << 33, 1 << 20], ids=["in one request", "in parts"])
+def test_memory_does_not_grow_with_what_is_sent(bucket: Bucket, at_once: int) -> None:
+    """100 MiB with less than 80 MiB more, in parts four of 8 MiB at a time."""
+    command = [sys.executable, "-c", SEND, f"{bucket.url}/large.tar", str(at_once)]
+    done = subprocess.run(command, env=settings(bucket.endpoint), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    md5, grown_mb = done.stdout.split()
+    assert hashlib.md5(bucket.get("large.tar")).hexdigest() == md5
+    etag = bucket.client.head_object(Bucket=bucket.name, Key="large.tar")["ETag"].strip('"')
+    assert etag == md5 if at_once > 100 << 20 else etag.endswith("-13")
+    assert int(grown_mb) < 80, grown_mb
 
 
 @pytest.mark.parametrize("direction", ["in", "out"])
