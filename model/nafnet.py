@@ -4,50 +4,27 @@ Written from the paper's description. Its channel attention is left out: it is a
 picture in tiles would not be denoised as it is in one piece. Sizes are ours.
 """
 
-from itertools import pairwise
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.network import Network, NetworkConfig, Reach, residual
+from model.block_unet import BlockUNet
+from model.network import Reach
 
 
-class NafNet(Network):
-    """A U-Net of blocks: 2x2 convolutions of stride 2 down, pixel shuffle up, sums for skips, the input added."""
+class NafNet(BlockUNet):
+    """Of blocks that are normalised and gated."""
 
     title: ClassVar[str] = "after NAFNet (Chen et al. 2022), 32 features, without channel attention"
     reach: ClassVar[Reach] = Reach(multiple=8, context=96)
-    features: ClassVar[int] = 32
-    """At full resolution; twice as many at each coarser scale."""
+    widths: ClassVar[tuple[int, ...]] = (32, 64, 128, 256)
     down: ClassVar[tuple[int, ...]] = (2, 2, 4)
-    """Blocks of the encoder by scale, finest first."""
     middle: ClassVar[int] = 6
     up: ClassVar[tuple[int, ...]] = (2, 2, 2)
-    """Blocks of the decoder by scale, finest first."""
 
-    def __init__(self, config: NetworkConfig | None = None) -> None:
-        super().__init__(config)
-        widths = [self.features * 2**scale for scale in range(len(self.down) + 1)]
-        self.first = nn.Conv2d(self.config.in_channels, widths[0], 3, padding=1)
-        self.encoder = nn.ModuleList(blocks(width, count) for width, count in zip(widths, self.down, strict=False))
-        self.coarser = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
-        self.coarsest = blocks(widths[-1], self.middle)
-        self.finer = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1, bias=False) for fine, coarse in pairwise(widths))
-        self.decoder = nn.ModuleList(blocks(width, count) for width, count in zip(widths, self.up, strict=False))
-        self.last = nn.Conv2d(widths[0], self.config.out_channels, 3, padding=1)
-
-    def of_centred(self, x0: Tensor) -> Tensor:
-        x, skips = self.first(x0), []
-        for encode, down in zip(self.encoder, self.coarser, strict=True):
-            x = encode(x)
-            skips.append(x)
-            x = down(x)
-        x = self.coarsest(x)
-        for decode, up in zip(reversed(self.decoder), reversed(self.finer), strict=True):
-            x = decode(F.pixel_shuffle(up(x), 2) + skips.pop())
-        return residual(self.last(x), x0)
+    def block(self, width: int) -> nn.Module:
+        return Block(width)
 
 
 class NafNetSmall(NafNet):
@@ -55,14 +32,10 @@ class NafNetSmall(NafNet):
 
     title: ClassVar[str] = "after NAFNet (Chen et al. 2022), 16 features, without channel attention"
     reach: ClassVar[Reach] = Reach(multiple=8, context=64)
-    features: ClassVar[int] = 16
+    widths: ClassVar[tuple[int, ...]] = (16, 32, 64, 128)
     down: ClassVar[tuple[int, ...]] = (1, 1, 2)
     middle: ClassVar[int] = 4
     up: ClassVar[tuple[int, ...]] = (1, 1, 1)
-
-
-def blocks(width: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(Block(width) for _ in range(count)))
 
 
 class Block(nn.Module):

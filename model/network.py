@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from model.padding import pad_to_multiple
 
-Name = Literal["unet", "unet_residual", "red30", "nafnet", "nafnet_small"]
+Name = Literal["unet", "unet_residual", "red30", "drunet", "nafnet", "nafnet_small"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class NetworkConfig:
     """Which network, and its channels."""
 
     name: Name = "unet"
-    """unet and red30 are the paper's two, unet_residual adds the first one's output to its input; nafnet and
+    """unet and red30 are the paper's two, unet_residual adds the first one's output to its input; drunet, nafnet and
     nafnet_small are newer. docs/networks.md compares them."""
     in_channels: int = 3
     """Channels of the noisy input: 3 for photographs, 1 for greyscale, 9 for renders with albedo and normal."""

@@ -41,12 +41,14 @@ def test_trained_on_two_ranks_and_used(name: str, run_verb: Any, tiny: tuple[str
     assert "network.name" in resumed.stderr
 
 
-@pytest.mark.parametrize("name", ["red30", "nafnet_small"])  # the U-Net in test_export.py; nafnet is a larger small
+@pytest.mark.parametrize(
+    "name", ["red30", "drunet", "nafnet_small"]
+)  # the U-Net in test_export.py; nafnet is a larger small
 def test_exported_for_any_size(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     monkeypatch.setattr(export, "SIZES", ((1, 32, 32), (2, 33, 50), (1, 5, 2)))
-    formats = ("onnx", "torch") if name == "nafnet_small" else ("torch",)
+    formats = ("torch",) if name == "red30" else ("onnx", "torch")
     for kind in formats:
         tested = Trained(net=denoiser(name).net.to(memory_format=torch.contiguous_format))
         _, restored = export.FORMATS[kind](tested)

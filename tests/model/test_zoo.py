@@ -11,6 +11,7 @@ from model.zoo import NETWORKS, make_network
 PARAMETERS = {
     "unet": 991_203,
     "unet_residual": 991_203,
+    "drunet": 1_752_963,
     "red30": 4_139_395,
     "nafnet": 3_504_291,
     "nafnet_small": 595_027,
