@@ -113,6 +113,8 @@ def main(arguments: list[str]) -> None:
         for crop in options.crop if options.repeats else ():
             job[1] = str(crop)
             lines += table(run(rows, options.python, job, options.repeats, options.seconds), crop)
+    if not lines:  # the set is prepared, which is all that was asked for
+        return
     print(markdown(lines))
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)

@@ -66,6 +66,14 @@ def test_rows_are_compared(run_verb: Run, shards: Path, tmp_path: Path) -> None:
     )
 
 
+def test_no_turns_prepare_the_set_alone(run_verb: Run, shards: Path, tmp_path: Path) -> None:
+    options = ("--crop", 32, "--repeats", 0, "--rows", "baseline", "jpeg", "--set", "set", "--out", "out")
+    done = run_verb("launch.cli", "bench", "peers", "--data", shards, *options)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "set" / "pictures").iterdir())
+    assert not (tmp_path / "out").exists()
+
+
 def words_of_processes() -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
