@@ -16,10 +16,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch.utils.flop_counter import FlopCounterMode
 
-from launch import bench_capacity, bench_peers, bench_renders, bench_train
-from launch.bench_loader import STAGES, Rate, measure, stage_seconds, told
-from launch.bench_set import generate
-from launch.scoreboard import aligned
+from launch.benches import capacity, peers, renders, train
+from launch.benches.loader import STAGES, Rate, measure, stage_seconds, told
+from launch.benches.pictures import generate
+from launch.evaluation.scoreboard import aligned
 from launch.state import TrainConfig, TrainState
 from launch.world import World, join_world
 from model.network import NetworkConfig
@@ -135,7 +135,7 @@ def report(title: str, measure: Callable[[], Iterator[tuple[str, float]]]) -> No
 
 def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
-    deeper = {"train": bench_train, "capacity": bench_capacity, "renders": bench_renders, "peers": bench_peers}
+    deeper = {"train": train, "capacity": capacity, "renders": renders, "peers": peers}
     if words and words[0] in deeper:
         deeper[words[0]].main(words[1:])
         return

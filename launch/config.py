@@ -21,7 +21,7 @@ from pipeline.errors import BadInput
 from pipeline.loader import LoaderConfig
 from pipeline.pairs import PairsConfig
 from pipeline.radiance import RendersConfig
-from pipeline.shard_cache import CacheConfig
+from pipeline.remote.cache import CacheConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,13 +9,13 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from launch.asked_files import Asked, asked_files
-from launch.denoise_files import Job, Plan, Work, denoise_all, summary, told
-from launch.denoise_frames import FramesWork, exposure_of, plan_frames
-from launch.denoise_stills import StillsWork
 from launch.denoiser import Denoiser, Inference
+from launch.denoising.asked_files import Asked, asked_files
+from launch.denoising.files import Job, Plan, Work, denoise_all, summary, told
+from launch.denoising.frames import FramesWork, exposure_of, plan_frames
+from launch.denoising.journal import Journal
+from launch.denoising.stills import StillsWork
 from launch.frame_denoiser import FrameDenoiser
-from launch.journal import Journal
 from launch.shipped import PREFIX, WEIGHTS_HELP
 from launch.trained import WHAT, trained_on
 from launch.world import World, run_in_world

@@ -8,18 +8,18 @@ import argparse
 import logging
 from pathlib import Path
 
-from launch.asked_noise import add_noise_options, asked_corruptions, noise_label
-from launch.baselines import BASELINES, baseline
 from launch.denoiser import Denoiser
-from launch.evaluate_renders import evaluate_renders
-from launch.evaluation_page import Shown, save_evaluation_page, shown, worst_and_best
+from launch.evaluation.asked_noise import add_noise_options, asked_corruptions, noise_label
+from launch.evaluation.baselines import BASELINES, baseline
+from launch.evaluation.page import Shown, save_evaluation_page, shown, worst_and_best
+from launch.evaluation.render_baselines import RENDER_BASELINES, render_baseline
+from launch.evaluation.render_scores import Denoise as DenoiseRender
+from launch.evaluation.renders import evaluate_renders
+from launch.evaluation.scoreboard import PICTURES, save_csv, save_json, table
+from launch.evaluation.scores import Denoise, Evaluation, Score, captioned, measure, share_out
+from launch.evaluation.shot_scores import evaluate_shots
 from launch.frame_denoiser import FrameDenoiser
-from launch.render_baselines import RENDER_BASELINES, render_baseline
-from launch.render_scores import Denoise as DenoiseRender
-from launch.scoreboard import PICTURES, save_csv, save_json, table
-from launch.scores import Denoise, Evaluation, Score, captioned, measure, share_out
 from launch.shipped import PREFIX, WEIGHTS_HELP, located
-from launch.shot_scores import evaluate_shots
 from launch.trained import EXPORTED, WHAT, trained_on
 from launch.world import World, run_in_world
 from pipeline.corruption import CorruptionConfig

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from launch.denoiser import Denoiser
+from launch.exporting.model_card import Said, card
+from launch.exporting.portable import Portable, exported
+from launch.exporting.portable_frame import PortableFrame
+from launch.exporting.shipping import ship
 from launch.frame_denoiser import FrameDenoiser, renders_config
-from launch.model_card import Said, card
-from launch.portable import Portable, exported
-from launch.portable_frame import PortableFrame
 from launch.shipped import PREFIX, SHIPPED, WEIGHTS_HELP
-from launch.shipping import ship
 from launch.trained import WHAT, Trained, of_bytes, read_trained
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput, run_verb

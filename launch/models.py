@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from launch.scoreboard import aligned
+from launch.evaluation.scoreboard import aligned
 from launch.shipped import Shipped, located, shipped
 from pipeline.errors import run_verb
 

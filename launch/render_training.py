@@ -4,19 +4,19 @@ import logging
 from pathlib import Path
 
 from launch.config import RunConfig
+from launch.evaluation.render_scores import frames_to_score, mean_score, measure_frame, score_frames
+from launch.evaluation.scores import captioned
 from launch.frame_denoiser import FrameDenoiser
 from launch.objective import choose_render_loss
-from launch.render_scores import frames_to_score, mean_score, measure_frame, score_frames
 from launch.report import Report
-from launch.scores import captioned
 from launch.state import TrainState
 from pipeline.errors import BadInput
 from pipeline.order import Order
 from pipeline.panel import SHOWN, compared, stacked
 from pipeline.realisations import RealisationSet
+from pipeline.remote.cache import open_files
 from pipeline.render_pairs import RenderPairDataset
 from pipeline.rendering.on_demand import RenderedSet
-from pipeline.shard_cache import open_files
 from pipeline.shard_files import ShardFiles
 
 log = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from launch.model_card import decibels_of
+from launch.evaluation.scoreboard import save_text
+from launch.exporting.model_card import decibels_of
 from launch.plot import read_metrics, seconds_of_training
 from launch.run_dir import existing_run
-from launch.scoreboard import save_text
 from pipeline.errors import BadInput, run_verb
 
 

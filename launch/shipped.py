@@ -30,7 +30,7 @@ class Shipped:
     target: str
     licence: str
     leaves_gain_db: float
-    """What they gain on a generated picture, `launch.shipping.leaves_gain_db`, so that any machine can check them."""
+    """What they gain on a generated picture (`launch.exporting.shipping`), so that any machine can check them."""
     results: list[dict[str, Any]] = field(default_factory=list)
     """`pictures`, `count`, `noise`, `noisy_db`, `denoised_db` and `ssim` of each evaluation."""
 

@@ -31,8 +31,8 @@ from pipeline.open_pairs import open_pairs
 from pipeline.pairs import PairDataset
 from pipeline.reader import ShardSet
 from pipeline.realisations import RealisationSet
+from pipeline.remote.cache import open_files
 from pipeline.rendering.on_demand import RenderedSet
-from pipeline.shard_cache import open_files
 from pipeline.shot_pairs import ShotPairs
 
 log = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from launch.checkpoint import load_checkpoint, newest_whole
+from launch.exporting.weights import read_weights, weights_bytes
 from launch.run_dir import existing_run
 from launch.shipped import located
-from launch.weights import read_weights, weights_bytes
 from model.network import Network, NetworkConfig
 from model.zoo import make_network
 from pipeline.errors import BadInput

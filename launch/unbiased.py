@@ -22,7 +22,7 @@ from torch import Tensor
 from launch.world import World
 from pipeline.audit import AuditConfig, audit_scene
 from pipeline.errors import BadInput
-from pipeline.inspect_scenes import sample_name
+from pipeline.pages.scenes_page import sample_name
 from pipeline.realisations import RealisationSet
 from pipeline.shard_files import ShardFiles
 from pipeline.shot_pairs import Scale

@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from launch.config import RunConfig
+from launch.evaluation.scores import captioned, evaluate, mean_of, measure, share_out
 from launch.render_training import RenderValidation
 from launch.report import Report
-from launch.scores import captioned, evaluate, mean_of, measure, share_out
 from launch.state import TrainState
 from launch.unbiased import Scenes, refusal, scene_errors, summary
 from model.tiling import denoise_tiled
@@ -22,9 +22,9 @@ from pipeline.gallery import Gallery
 from pipeline.index import INDEX
 from pipeline.pairs import PairDataset
 from pipeline.panel import SHOWN, coloured, compared, stacked
-from pipeline.remote import Remote, place
+from pipeline.remote.cache import open_files
+from pipeline.remote.place import Remote, place
 from pipeline.render_pairs import RenderPairDataset
-from pipeline.shard_cache import open_files
 from pipeline.shard_files import ShardFiles
 from pipeline.shot_pairs import ShotPairs
 

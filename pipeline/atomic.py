@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.errors import disk_error
-from pipeline.remote import Place, Remote
+from pipeline.remote.place import Place, Remote
 
 PARTIAL = ".partial"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pipeline.download import download
 from pipeline.errors import BadInput, run_verb
+from pipeline.remote.download import download
 
 CHUNK = 1 << 20
 

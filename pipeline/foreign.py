@@ -25,7 +25,7 @@ from pipeline.atomic import write_whole
 from pipeline.errors import DISK_ERRORS, BadInput
 from pipeline.index import INDEX, SAMPLES, Index, LeftOut, ShardEntry, file_sha256, library_versions, shown
 from pipeline.orphans import die_with_parent
-from pipeline.remote import ADDRESS
+from pipeline.remote.place import ADDRESS
 from pipeline.sharding.jobs import WORK
 from pipeline.sharding.statistics import Levels, describe_table
 from pipeline.sources.members import is_picture

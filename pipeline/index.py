@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput
-from pipeline.remote import Place
+from pipeline.remote.place import Place
 
 FORMAT_VERSION = 1
 INDEX = "index.json"

@@ -17,18 +17,18 @@ from pipeline.corruptions.camera import to_srgb
 from pipeline.errors import EXIT_BAD_INPUT, BadInput, run_verb
 from pipeline.foreign import indexed
 from pipeline.index import load_index, shown
-from pipeline.inspect_scenes import audit_report, describe_scenes, render_views
 from pipeline.loader import LoaderConfig
 from pipeline.open_pairs import open_pairs
 from pipeline.order import Order
-from pipeline.page import save_page
+from pipeline.pages.scenes_page import audit_report, describe_scenes, render_views
+from pipeline.pages.set_page import save_page
 from pipeline.pairs import PairDataset, PairsConfig
 from pipeline.panel import coloured, save_png, side_by_side
 from pipeline.picture import to_unit
 from pipeline.radiance import RendersConfig
 from pipeline.reader import ShardSet
 from pipeline.realisations import RealisationSet
-from pipeline.remote import Place, Remote, place
+from pipeline.remote.place import Place, Remote, place
 from pipeline.render_pairs import RenderPairDataset
 from pipeline.shot_pairs import ShotPairs
 from pipeline.showcase import showcase

@@ -11,12 +11,12 @@ import torch
 from pipeline.crops import LANES, Crops
 from pipeline.errors import BadInput
 from pipeline.inject import CleanCrops, Inject
-from pipeline.look_ahead import LookAhead
 from pipeline.pairs import AnyPair, PairDataset
 from pipeline.prefetch import Prefetch
+from pipeline.remote.cache import ShardCache
+from pipeline.remote.look_ahead import LookAhead
 from pipeline.render_pairs import RenderPairDataset
 from pipeline.rendering.on_demand import RenderedSet
-from pipeline.shard_cache import ShardCache
 from pipeline.shot_pairs import ShotPairs
 from pipeline.workers import Workers
 

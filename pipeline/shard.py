@@ -18,7 +18,7 @@ from pipeline.audit import AuditConfig
 from pipeline.errors import BadInput, run_verb
 from pipeline.exr.buffers import Patterns
 from pipeline.index import Index, LeftOut, shown
-from pipeline.remote import Place, output_place
+from pipeline.remote.place import Place, output_place
 from pipeline.shard_pairs import ShardPairsConfig, shard_pairs
 from pipeline.sharding.assemble import Kind, MakeConfig, make_set
 from pipeline.sharding.duplicates import find_duplicates

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from pipeline.index import Index
-from pipeline.remote import Place
+from pipeline.remote.place import Place
 from pipeline.sharding.assemble import Kind, MakeConfig, make_set
 from pipeline.sharding.plan import PlanConfig
 from pipeline.sharding.scene_plan import plan_scenes

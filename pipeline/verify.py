@@ -12,7 +12,7 @@ from pipeline.errors import BadInput
 from pipeline.foreign import KIND
 from pipeline.index import MEMBERS, SAMPLES, ShardEntry, file_sha256, idx_name, load_index
 from pipeline.reader import ShardSet
-from pipeline.remote import Place, Remote
+from pipeline.remote.place import Place, Remote
 
 AT_ONCE = 8  # files: hashing leaves Python's lock, and the answers of a store are waited for
 

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from launch.checkpoint import load_checkpoint
-from launch.denoise_files import Job, told
-from launch.denoise_stills import StillsWork
 from launch.denoiser import Denoiser
+from launch.denoising.files import Job, told
+from launch.denoising.stills import StillsWork
 from model.network import NetworkConfig
 from model.unet import UNet
 from pipeline.errors import BadInput

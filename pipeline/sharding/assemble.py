@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pipeline.errors import BadInput, disk_error
 from pipeline.index import INDEX, Index, LeftOut, ShardEntry, library_versions, load_index, shown
-from pipeline.remote import Place, remove_tree
+from pipeline.remote.place import Place, remove_tree
 from pipeline.sharding.jobs import (
     WORK,
     Plan,

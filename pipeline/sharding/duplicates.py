@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from pipeline.index import LeftOut
-from pipeline.remote import Remote
-from pipeline.remote_errors import Denied
+from pipeline.remote.errors import Denied
+from pipeline.remote.place import Remote
 from pipeline.sources.contents import Contents
 from pipeline.sources.listing import Sources
 from pipeline.sources.members import NO_CRC

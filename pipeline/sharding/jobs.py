@@ -22,7 +22,7 @@ from pipeline.atomic import PARTIAL, write_whole
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut
 from pipeline.orphans import die_with_parent
-from pipeline.remote import Place, Remote
+from pipeline.remote.place import Place, Remote
 from pipeline.sharding.part import Part
 from pipeline.sharding.shard_writer import ShardResult, load_result
 

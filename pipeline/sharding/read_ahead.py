@@ -15,7 +15,7 @@ from types import TracebackType
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut
 from pipeline.memory import keep_freed_memory
-from pipeline.remote import Remote
+from pipeline.remote.place import Remote
 from pipeline.sharding.ingest import Read, Sample, ingest
 from pipeline.sharding.plan import Job
 from pipeline.sharding.statistics import Levels

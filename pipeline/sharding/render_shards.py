@@ -10,7 +10,7 @@ from pipeline.audit import AuditConfig
 from pipeline.errors import BadInput
 from pipeline.exr.buffers import Patterns
 from pipeline.index import Index, LeftOut
-from pipeline.remote import Place
+from pipeline.remote.place import Place
 from pipeline.sharding.assemble import Kind, MakeConfig, make_set
 from pipeline.sharding.frames import load_frame
 from pipeline.sharding.plan import PlanConfig

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.atomic import write_whole
 from pipeline.index import MEMBER, MEMBERS, SAMPLES, SCENE, LeftOut, file_sha256
-from pipeline.remote import Place
+from pipeline.remote.place import Place
 from pipeline.sharding.realisations import Realisations
 from pipeline.sharding.scene_plan import SceneJob
 from pipeline.sharding.shard_writer import ShardResult, Tables, Written, load_result

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput
 from pipeline.index import REMAKE, SAMPLE, SAMPLES, LeftOut, ShardEntry, file_sha256, idx_name
-from pipeline.remote import Place
+from pipeline.remote.place import Place
 from pipeline.sharding.ingest import Sample
 from pipeline.sharding.plan import Job
 from pipeline.sharding.read_ahead import ReadAhead

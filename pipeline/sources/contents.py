@@ -12,8 +12,8 @@ from typing import Any
 from pipeline.descriptors import Descriptors
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut, crc32
-from pipeline.remote import Place, Remote
-from pipeline.remote_errors import Denied
+from pipeline.remote.errors import Denied
+from pipeline.remote.place import Place, Remote
 from pipeline.sources.listing import SourceFile
 from pipeline.sources.members import NO_CRC, Member
 from pipeline.sources.ranges import Pread

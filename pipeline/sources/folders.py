@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pipeline.errors import BadInput
-from pipeline.remote import Entry, Remote
+from pipeline.remote.place import Entry, Remote
 from pipeline.sources.members import is_hidden, is_picture, is_source
 
 DEEPEST = 64  # folders in one another; a server whose links lead in a ring has no end

@@ -16,7 +16,7 @@ from typing import overload
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut
 from pipeline.picture import SUFFIXES
-from pipeline.remote import ADDRESS, Place, Remote
+from pipeline.remote.place import ADDRESS, Place, Remote
 from pipeline.sources.folders import walk, walk_remote
 from pipeline.sources.members import NO_CRC, TOO_LARGE, Member, Refused, is_picture, is_volume, unsafe_name
 from pipeline.sources.roots import expand, labels, refuse_repeated

@@ -7,7 +7,7 @@ from functools import partial
 
 from tqdm import tqdm
 
-from pipeline.remote import Place, Remote
+from pipeline.remote.place import Place, Remote
 
 Pread = Callable[[int, int], bytes]
 """Of a size and an offset, as os.pread: fewer bytes where the file ends before."""

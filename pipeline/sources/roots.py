@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from pipeline.errors import BadInput
-from pipeline.remote import Place, Remote, place, real
+from pipeline.remote.place import Place, Remote, place, real
 
 
 def expand(argument: str | Path) -> list[Place]:

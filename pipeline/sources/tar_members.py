@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from pipeline.errors import BadInput
-from pipeline.remote import Place
+from pipeline.remote.place import Place
 from pipeline.sources.members import ABOUT_LIMIT, Member, Refused, is_archive, is_hidden, is_source, refuse, suffix
 from pipeline.sources.ranges import Pread, opened
 

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterator
 
 from pipeline.errors import BadInput
-from pipeline.remote import Place
+from pipeline.remote.place import Place
 from pipeline.sources.members import Member, Refused, is_archive, is_hidden, is_source, refuse
 
 ENCRYPTED = 1  # bit of a member's flags

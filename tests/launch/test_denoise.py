@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from launch import denoise
-from launch.asked_files import asked_files
+from launch.denoising.asked_files import asked_files
 from pipeline.errors import BadInput
 from pipeline.picture import Picture, decode, encode
 

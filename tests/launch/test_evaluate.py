@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from launch.baselines import baseline
-from launch.scores import Score, interval_of, mean_of
+from launch.evaluation.baselines import baseline
+from launch.evaluation.scores import Score, interval_of, mean_of
 from model.metrics import psnr_db
 from pipeline.corruption import CorruptionConfig, corrupt
 from pipeline.dead_leaves import dead_leaves

@@ -9,9 +9,9 @@ import torch
 
 from launch import denoise, export
 from launch.denoiser import Denoiser
+from launch.exporting.portable import Portable
+from launch.exporting.portable_frame import PortableFrame
 from launch.frame_denoiser import FrameDenoiser
-from launch.portable import Portable
-from launch.portable_frame import PortableFrame
 from launch.trained import Trained
 from model.network import NetworkConfig
 from model.unet import UNet

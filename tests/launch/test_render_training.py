@@ -17,14 +17,14 @@ import torch
 from PIL import Image
 
 from launch.checkpoint import load_checkpoint, load_latest
-from launch.evaluate_renders import FRAMES
-from launch.evaluation_page import save_evaluation_page
+from launch.evaluation.page import save_evaluation_page
+from launch.evaluation.render_scores import RenderScore, frames_to_score, mean_score, score_frames
+from launch.evaluation.renders import FRAMES
+from launch.evaluation.scoreboard import save_csv
+from launch.evaluation.scores import Evaluation
 from launch.frame_denoiser import FrameDenoiser
 from launch.objective import choose_render_loss
-from launch.render_scores import RenderScore, frames_to_score, mean_score, score_frames
 from launch.run_dir import RunDir
-from launch.scoreboard import save_csv
-from launch.scores import Evaluation
 from model.light import in_radiance, radiance_of
 from model.losses import LossConfig, relative_l2
 from model.network import NetworkConfig

@@ -14,8 +14,8 @@ from PIL import Image
 from launch import denoise, export, models, shipped
 from launch.checkpoint import load_checkpoint
 from launch.denoiser import Denoiser
+from launch.exporting.shipping import leaves_gain_db
 from launch.shipped import SHIPPED, located
-from launch.shipping import leaves_gain_db
 from launch.trained import read_trained
 from pipeline.dead_leaves import dead_leaves
 from pipeline.errors import BadInput

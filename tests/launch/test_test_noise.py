@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from launch.asked_noise import STRENGTHS, asked_corruptions, noise_label
 from launch.config import parse_config
 from launch.evaluate import main
-from launch.scores import measure
+from launch.evaluation.asked_noise import STRENGTHS, asked_corruptions, noise_label
+from launch.evaluation.scores import measure
 from model.metrics import psnr_db
 from pipeline.corruption import PUBLISHED_TEST, CorruptionConfig, corrupt
 from pipeline.errors import BadInput

@@ -21,10 +21,10 @@ from typing import NamedTuple
 import pytest
 
 from pipeline import fetch as verb
-from pipeline.download import Patience, Version, load_version
-from pipeline.download import download as download_with
 from pipeline.errors import BadInput
 from pipeline.fetch import ARCHIVES, Archive, check_zip, fetch
+from pipeline.remote.download import Patience, Version, load_version
+from pipeline.remote.download import download as download_with
 
 ROOT = Path(__file__).parents[2]
 HASTY = Patience(tries=4, progress_bytes=1, wait_s=0.001, timeout_s=10)

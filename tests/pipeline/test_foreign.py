@@ -17,12 +17,12 @@ from PIL import Image
 from webdataset import ShardWriter
 
 from pipeline import foreign, inspect
-from pipeline.contact_sheet import thumbnails
 from pipeline.corruption import CorruptionConfig
 from pipeline.errors import BadInput
 from pipeline.foreign import LOCK, RECORD, indexed
 from pipeline.loader import BatchShare, LoaderConfig, load_pairs
 from pipeline.open_pairs import open_pairs
+from pipeline.pages.contact_sheet import thumbnails
 from pipeline.pairs import PairsConfig
 from pipeline.picture import decode
 from pipeline.reader import ShardSet

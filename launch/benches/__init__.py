@@ -1,0 +1,1 @@
+"""What `n2n bench` measures."""

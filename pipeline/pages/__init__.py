@@ -1,0 +1,1 @@
+"""Pages in HTML of what is in a set."""
