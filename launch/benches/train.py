@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -27,10 +27,10 @@ from launch.world import World, join_world, run_in_world
 from pipeline.corruption import CorruptionConfig
 from pipeline.errors import run_verb
 from pipeline.foreign import indexed
+from pipeline.inject import Inject
 from pipeline.loader import BatchShare, LoaderConfig, load_pairs
-from pipeline.order import Order
-from pipeline.pairs import Pair, PairDataset, PairsConfig
-from pipeline.reader import ShardSet
+from pipeline.open_pairs import open_pairs
+from pipeline.pairs import Pair, PairsConfig
 
 LR = 1e-4
 PRECISIONS: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
@@ -113,10 +113,9 @@ def data_wait(options: argparse.Namespace, crop: int, precision: str, world: Wor
     """Share of the time that training waits for its loader."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
         data = indexed(options.data) if options.data else generate(Path(folder))
-        shards = ShardSet(data)
-        order = Order(0, shards.samples_per_shard)
-        dataset = PairDataset(shards, order, PairsConfig(crop=crop), CorruptionConfig(), seed=0)
-        pairs = load_pairs(dataset, BatchShare(options.batch, 0, 1), LoaderConfig(), start=0, device=world.device)
+        loader = LoaderConfig(inject=options.inject)
+        dataset = open_pairs(data, PairsConfig(crop=crop), CorruptionConfig(), 0, loader)
+        pairs = load_pairs(dataset, BatchShare(options.batch, 0, 1), loader, start=0, device=world.device)
         state = fresh_state(precision, options.batch, world)
         for _ in range(3):
             state.step(next(pairs)[0], LR)
@@ -224,6 +223,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement (default: 3)")
     parser.add_argument("--repeats", type=int, default=3, help="interleaved, as machines' speed drifts (default: 3)")
     parser.add_argument("--data", type=Path, help="a shard set to wait for (default: generated pictures)")
+    parser.add_argument(
+        "--inject", choices=get_args(Inject), default="worker", help="who draws its noise (as training)"
+    )
     parser.add_argument("--json", type=Path, help="write the numbers to this file too")
     parser.add_argument("--rank-of", choices=PRECISIONS, help=argparse.SUPPRESS)
     return parser

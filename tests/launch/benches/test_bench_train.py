@@ -14,7 +14,23 @@ ALONE = World(0, 1, torch.device("cpu"))
 
 
 def test_one_short_measurement(run_verb: Any, shards: Path, tmp_path: Path) -> None:
-    options = ("--crop", 32, "--batch", 4, "--seconds", 0.05, "--repeats", 1, "--processes", 1, 2, "--data", shards)
+    options = (
+        "--crop",
+        32,
+        "--batch",
+        4,
+        "--seconds",
+        0.05,
+        "--repeats",
+        1,
+        "--processes",
+        1,
+        2,
+        "--data",
+        shards,
+        "--inject",
+        "device",
+    )
     done = run_verb("launch.cli", "bench", "train", *options, "--json", "bench.json")
     assert done.returncode == 0, done.stderr
     assert "plain loop" in done.stdout
