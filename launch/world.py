@@ -1,12 +1,13 @@
 """The processes of a run: a world of one, or the ranks that torchrun started. Nothing else asks who it is."""
 
+import contextlib
 import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -73,7 +74,7 @@ def run_in_world(run: Callable[[World], None]) -> None:
         stop_all_ranks(world, error)
     except RuntimeError as error:
         # A collective whose peer has gone ends so. If the peer said why, its message is the one to read.
-        if world.size > 1 and "timed out" in str(error).lower():
+        if world.size > 1 and is_timeout(error):
             stop_all_ranks(world, waited_in_vain(world))
         if world.size > 1 and failure_is_told():
             leave_at_once()
@@ -113,13 +114,32 @@ def stop_all_ranks(world: World, error: BadInput) -> None:
 
 
 def is_first_to_tell(message: str) -> bool:
-    """Whether no other rank has told a failure before; true where the store has stopped answering."""
-    answer: list[bytes] = []
-    store = dist.distributed_c10d._get_default_store()
-    asking = threading.Thread(target=lambda: answer.append(store.compare_set(FAILURE, "", message)), daemon=True)
+    """Whether no other rank has told a failure before; true where the store does not answer."""
+    told = answer_of_store(lambda store: store.compare_set(FAILURE, "", message).decode())
+    return told in (None, message)
+
+
+def failure_is_told() -> bool:
+    return bool(answer_of_store(lambda store: store.check([FAILURE])))
+
+
+def answer_of_store(ask: Callable[[Any], T]) -> T | None:
+    """What the ranks' store says; None where it has gone with its host, or is silent, as its host may be frozen."""
+    answer: list[T] = []
+
+    def wait() -> None:
+        with contextlib.suppress(RuntimeError):
+            answer.append(ask(dist.distributed_c10d._get_default_store()))
+
+    asking = threading.Thread(target=wait, daemon=True)
     asking.start()
     asking.join(STORE_WAIT_S)
-    return not answer or answer[0].decode() == message
+    return answer[0] if answer else None
+
+
+def is_timeout(error: RuntimeError) -> bool:
+    """Whether a collective waited in vain. Who sends hears of it otherwise than who receives."""
+    return any(words in str(error).lower() for words in ("timed out", "timeout"))
 
 
 def waited_in_vain(world: World) -> BadInput:
@@ -135,13 +155,6 @@ def waited_in_vain(world: World) -> BadInput:
 def timeout_s() -> float:
     """How long a rank waits for the others, in seconds."""
     return float(os.environ.get("N2N_TIMEOUT_S", TIMEOUT_S))
-
-
-def failure_is_told() -> bool:
-    try:
-        return bool(dist.distributed_c10d._get_default_store().check([FAILURE]))
-    except RuntimeError:  # the store has gone with its host
-        return False
 
 
 def leave_at_once() -> None:

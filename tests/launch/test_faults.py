@@ -18,6 +18,9 @@ from tests.launch.cluster import OPTIONS, ROOT, Make, children, free_place
 
 pytestmark = pytest.mark.faults
 
+ROUNDING = 0.02
+"""Of a loss: another number of ranks adds in another order, and training makes that grow; 0.2 to 1.1 % were seen."""
+
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_rank_is_started_again(cluster: Make, undisturbed: dict[int, float], rank: int) -> None:
@@ -46,7 +49,7 @@ def test_a_node_lost_for_good_is_done_without(cluster: Make, undisturbed: dict[i
     lost = two.start()
     two.wait("both", lambda: two.images() >= 240 and two.worlds()[-1] == 2)
     lost.kill()
-    assert two.finish() == pytest.approx(undisturbed, rel=1e-2)
+    assert two.finish() == pytest.approx(undisturbed, rel=ROUNDING)
     assert two.worlds()[-1] == 1
 
 
@@ -55,7 +58,7 @@ def test_a_node_that_comes_later_takes_part(cluster: Make, undisturbed: dict[int
     one.start()
     one.wait_for_images(240)
     one.start()
-    assert one.finish() == pytest.approx(undisturbed, rel=1e-2)
+    assert one.finish() == pytest.approx(undisturbed, rel=ROUNDING)
     assert one.worlds() == [1, 2]
 
 
