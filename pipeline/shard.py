@@ -34,7 +34,10 @@ from pipeline.sources.shots import Layout, ScenesConfig, list_scenes
 
 SOURCES_HELP = "folders of pictures, tars (also of tars, also WebDataset), zips; globs; s3://, gs://, https:// of these"
 MODES = ("leave-out", "refuse", "keep")
-NOT_OF_RENDERS = ("sources", "list", "store", "min_side", "max_side", "grey", "check", "pairs")
+NOT_OF_SCENES = ("list", "store", "min_side", "max_side", "grey", "slices", "check", "keep_duplicates")
+OF_PAIRS = ("pattern", "reference", "white")
+OF_RENDERS = ("renders_pattern", "channels")
+LEAST_TILE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +127,12 @@ def read_config(options: argparse.Namespace) -> ShardConfig:
 
 def read_common(options: argparse.Namespace) -> dict[str, Any]:
     """What sets of pictures and of scenes are both told."""
-    for name, least in (("workers", 1), ("max_bad", 0)):
-        if getattr(options, name) < least:
-            flag = "--" + name.replace("_", "-")
-            raise BadInput(f"{flag} is too small", "the command line", str(getattr(options, name)), f">= {least}")
+    if options.workers < 1:
+        raise BadInput("--workers is too small", "the command line", str(options.workers), ">= 1")
+    if not 0 <= options.max_bad <= 1:
+        raise BadInput("--max-bad is no share", "the command line", str(options.max_bad), "a number from 0 to 1")
+    if options.tile and options.tile < LEAST_TILE:
+        raise BadInput("--tile is too small", "the command line", str(options.tile), f"at least {LEAST_TILE}")
     if not options.sources and not options.list and not options.renders:
         raise BadInput("no sources", "the command line", "", "folders, archives, a --list or --renders")
     part = Part.parse(options.part) if options.part else part_of_environment(os.environ)
@@ -144,16 +149,12 @@ def read_common(options: argparse.Namespace) -> dict[str, Any]:
 def make(options: argparse.Namespace, out: Place) -> dict[str, Index | None]:
     if options.renders:
         return make_renders(options, out)
+    refuse(options, OF_RENDERS, "--renders")
     if not options.pairs:
-        for name in ("pattern", "reference", "white"):
-            if getattr(options, name):
-                raise BadInput(f"--{name} is for --pairs", "the command line", str(getattr(options, name)), "--pairs")
+        refuse(options, OF_PAIRS, "--pairs")
         config = read_config(options)  # before anything is listed, which may take long
         return shard(list_sources(options.sources, options.list, slices=options.slices), out, config)
-    if options.list or options.max_side or options.grey or options.slices or options.store != "source":
-        raise BadInput(
-            "not with --pairs", "the command line", "--list, --max-side, --grey, --slices or --store", "without them"
-        )
+    refuse(options, NOT_OF_SCENES, "pictures")
     references = {"references": tuple(name.lower() for name in options.reference)} if options.reference else {}
     scenes = ScenesConfig(layout=options.pairs, pattern=options.pattern, **references)
     shots = ShotsConfig(audit=AuditConfig(mode=options.audit), tile=options.tile, white=options.white)
@@ -161,13 +162,21 @@ def make(options: argparse.Namespace, out: Place) -> dict[str, Index | None]:
     return shard_pairs(list_scenes(options.sources, scenes), out, of_scenes)
 
 
+def refuse(options: argparse.Namespace, names: tuple[str, ...], of: str) -> None:
+    """Raise BadInput where one of these options is given, which would change nothing here."""
+    parser = build_parser()
+    for name in names:
+        given = getattr(options, name)
+        if given != parser.get_default(name) and given != []:
+            flag = name if name == "sources" else "--" + name.replace("_", "-")
+            raise BadInput(f"{flag} is for {of}", "the command line", f"{flag} {given}", f"{of}, or without {flag}")
+
+
 def make_renders(options: argparse.Namespace, out: Place) -> dict[str, Index | None]:
     """Raises BadInput where an option is given that renders do not know."""
-    defaults = build_parser().parse_args(["--out", "."])
-    for name in NOT_OF_RENDERS:
-        if getattr(options, name) != getattr(defaults, name):
-            got = f"{name.replace('_', '-')} {getattr(options, name)}"
-            raise BadInput("an option that renders do not know", "the command line", got, "--renders without it")
+    refuse(options, ("sources", "pairs"), "pictures and shots")
+    refuse(options, NOT_OF_SCENES, "pictures")
+    refuse(options, OF_PAIRS, "--pairs")
     config = RenderShardConfig(
         tile=options.tile,
         pattern=options.renders_pattern,

@@ -330,6 +330,11 @@ def test_a_picture_without_permission_is_left_out(jpeg: bytes, commoner: Path) -
         (["--min-side", "1"], "--min-side is too small"),
         (["--split", "train=0.5"], "impossible split"),
         (["--part", "4/4"], "impossible part"),
+        (["--max-bad", "2"], "--max-bad is no share"),
+        (["--max-bad", "nan"], "--max-bad is no share"),
+        (["--tile", "-8"], "--tile is too small"),
+        (["--channels", "color=rgb.*"], "--channels is for --renders"),
+        (["--renders-pattern", "(?P<frame>.+)"], "--renders-pattern is for --renders"),
     ],
 )
 def test_impossible_options_are_refused(many: Path, tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -124,7 +124,10 @@ def test_by_the_command_line(renders: Path, tmp_path: Path, run_verb: Any) -> No
     ("options", "message"),
     [
         (["--split", "val=0.1"], "a part of the split is empty"),
-        (["--grey"], "renders do not know"),
+        (["--grey"], "--grey is for pictures"),
+        (["--keep-duplicates"], "--keep-duplicates is for pictures"),
+        (["--white", "255"], "--white is for --pairs"),
+        (["--tile", "4"], "--tile is too small"),
         (["--channels", "albedo"], "not a mapping of channels"),
         (["--renders-pattern", "(?P<shot>.+)"], "a pattern without the groups"),
     ],
