@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.cluster import Cluster, Make
+from tests.launch.cluster import Cluster, Make, assert_same
 
 pytestmark = [
     pytest.mark.faults,
@@ -91,7 +91,7 @@ def test_a_host_is_lost_and_replaced(cluster: Make, hosts: list[Host], undisturb
     two.wait_for_images(240)
     two.nodes[1].kill()
     two.start(within=hosts[1].within())
-    assert two.finish() == undisturbed
+    assert_same(two.finish(), undisturbed)
     assert two.worlds() == [2, 2]
 
 
@@ -106,5 +106,5 @@ def test_a_cable_out_for_a_moment_costs_nothing(
     time.sleep(2)
     assert two.images() <= before + 80, "they cannot go on apart"
     hosts[1].plug()
-    assert two.finish() == undisturbed
+    assert_same(two.finish(), undisturbed)
     assert two.worlds() == [2]
