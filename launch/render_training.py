@@ -95,8 +95,10 @@ class RenderValidation:
         """Measure; every rank does its share."""
         denoise = FrameDenoiser(state.ema_net, self.renders, state.world.device)
         with state.autocast:
-            scores = mean_score(score_frames(denoise, self.frames, self.samples, state.world))
-            report.metrics(state.images, {f"val/{name}": value for name, value in scores.items()})
+            frames = score_frames(denoise, self.frames, self.samples, state.world)
+            scores = mean_score(frames)
+            by_frame = {f"val/frame/{frame.name}/psnr_tonemapped_db": frame.psnr_tonemapped_db for frame in frames}
+            report.metrics(state.images, {f"val/{name}": value for name, value in scores.items()} | by_frame)
             if state.world.first:
                 shown = [measure_frame({"": denoise}, self.frames, sample)[1] for sample in self.samples[:SHOWN]]
                 rows = [compared(captioned(views)) for views in shown]

@@ -25,6 +25,7 @@ from launch.evaluation.scores import Evaluation
 from launch.frame_denoiser import FrameDenoiser
 from launch.objective import choose_render_loss
 from launch.run_dir import RunDir
+from model.hdr_metrics import tone_mapped
 from model.light import in_radiance, radiance_of
 from model.losses import LossConfig, relative_l2
 from model.network import NetworkConfig
@@ -47,7 +48,23 @@ def test_a_run_says_how_it_does_in_the_terms_of_renders(render_run: Path) -> Non
     (scores,) = [line for line in lines if "val/psnr_tonemapped_db" in line]
     assert scores.keys() >= {"val/psnr_noisy_tonemapped_db", "val/relative_mse", "val/smape", "val/energy_bias_percent"}
     assert all(np.isfinite(value) for value in scores.values())
-    assert list((render_run / "pictures").glob("*.png"))
+    frames = [value for name, value in scores.items() if name.startswith("val/frame/")]
+    assert len(frames) > 1
+    assert np.mean(frames) == pytest.approx(scores["val/psnr_tonemapped_db"])
+
+
+def test_the_pictures_of_a_run_are_tone_mapped(render_run: Path, render_options: tuple[str, ...]) -> None:
+    (validation,) = [option.partition("=")[2] for option in render_options if option.startswith("--data.validation=")]
+    frames = RealisationSet(Path(validation))
+    first = next(sample for sample in range(len(frames)) if frames.has_reference(sample))
+    reference = torch.from_numpy(frames.pixels(first, "reference").astype(np.float32))
+    wanted = tone_mapped(reference).permute(1, 2, 0).numpy() * 255
+    (path, *_) = (render_run / "pictures").glob("*.png")
+    shown = np.asarray(Image.open(path).convert("RGB")).astype(np.float32)
+    found = np.lib.stride_tricks.sliding_window_view(shown, wanted.shape)[:, :, 0]
+    assert min(float(np.abs(window - wanted).max()) for row in found for window in row) <= 1
+    linear = reference.clamp(0, 1).permute(1, 2, 0).numpy() * 255
+    assert min(float(np.abs(window - linear).max()) for row in found for window in row) > 1
 
 
 def test_a_resumed_run_equals_the_one_never_stopped(
