@@ -144,7 +144,9 @@ def resume(run: RunDir, config: RunConfig, shards: Data, state: TrainState) -> B
     if saved is None:
         if not config.init:
             return Begun()
-        weights, source = state.world.from_first(first_weights(config.init) if state.world.first else ({}, {}))
+        weights, source = state.world.from_first(
+            first_weights(config.init, config.network.name) if state.world.first else ({}, {})
+        )
         for net in (state.net, state.ema_net):
             load_weights(net, weights, config.init)
         log.info("beginning with the weights of %s, SHA-256 %s", config.init, source["sha256"][:16])

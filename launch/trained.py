@@ -62,12 +62,19 @@ def read_trained(name: str | Path) -> Trained:
     return of_bytes(read_file(path), path) if path.suffix == EXPORTED else of_document(read_document(path), path)
 
 
-def first_weights(name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """What a training may begin with, of anything that `read_trained` takes, and the file that it is of."""
+def first_weights(name: str, network: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What a training may begin with, of anything that `read_trained` takes, and the file that it is of.
+
+    Raises BadInput where they are not the weights of `network`: two may have the same layers and use them otherwise.
+    """
     path = located(name)
     file = latest_of(path)[0] if path.is_dir() else path
-    weights = read_trained(file).net.state_dict()
-    return weights, {"name": name, "file": str(file.resolve()), "sha256": hashlib.sha256(read_file(file)).hexdigest()}
+    net = read_trained(file).net
+    if net.config.name != network:
+        got, todo = f"network.name {net.config.name}", f"set network.name={net.config.name}, or begin with others"
+        raise BadInput("weights of another network", name, got, f"network.name {network}, as configured", todo)
+    source = {"name": name, "file": str(file.resolve()), "sha256": hashlib.sha256(read_file(file)).hexdigest()}
+    return net.state_dict(), source
 
 
 def of_bytes(data: bytes, where: object) -> Trained:

@@ -36,11 +36,13 @@ def test_they_gain_what_is_published(name: str) -> None:
     assert listed.licence in (SHIPPED / f"{name}.safetensors.md").read_text()
 
 
+NETWORK = "--network.name=drunet"  # of the weights `gaussian`
+
+
 def test_weights_that_are_not_those_gain_something_else() -> None:
     """The twin: an eighth of the last layer's weights lost is seen."""
     trained = read_trained("gaussian")
-    last = trained.net.dec_conv1c.weight
-    assert isinstance(last, torch.Tensor)
+    last = dict(trained.net.named_parameters())["last.weight"]
     last.data[:, :4] = 0
     assert leaves_gain_db(trained) < shipped.shipped()["gaussian"].leaves_gain_db - 0.1
 
@@ -168,14 +170,16 @@ def test_a_training_begins_with_them(run_verb: Any, tiny: tuple[str, ...], tmp_p
     rates = ["--optim.lr=1e-12", "--train.images=4"]
     first = Denoiser.load("gaussian", CPU).net.state_dict()
     for ranks in (0, 2):
-        done = run_verb("launch.train", f"run=run{ranks}", *tiny, *rates, "--init=weights:gaussian", ranks=ranks)
+        done = run_verb(
+            "launch.train", f"run=run{ranks}", *tiny, *rates, "--init=weights:gaussian", NETWORK, ranks=ranks
+        )
         assert done.returncode == 0, done.stderr
         saved = load_checkpoint(tmp_path / f"run{ranks}" / "checkpoints" / "000000000004.pt")
         for kind in ("network", "ema"):
             assert all(torch.allclose(saved[kind][key], first[key], atol=1e-6) for key in first)
         about = json.loads((tmp_path / f"run{ranks}" / "about.json").read_text())["starts"][0]["init"]
         assert (about["name"], about["sha256"]) == ("weights:gaussian", shipped.shipped()["gaussian"].sha256)
-    done = run_verb("launch.train", "--run", "third", *tiny, *rates, "--init=run0")
+    done = run_verb("launch.train", "--run", "third", *tiny, *rates, "--init=run0", NETWORK)
     assert done.returncode == 0, done.stderr
     about = json.loads((tmp_path / "third" / "about.json").read_text())["starts"][0]["init"]
     newest = tmp_path / "run0" / "checkpoints" / "000000000004.pt"
@@ -184,6 +188,12 @@ def test_a_training_begins_with_them(run_verb: Any, tiny: tuple[str, ...], tmp_p
         done = run_verb("launch.train", "--run", "other", *tiny, f"--init={name}")
         assert done.returncode == 2
         assert told in done.stderr
-    done = run_verb("launch.train", "--run", "other", *tiny, "--init=gaussian", "--network.name=nafnet_small")
+    for other in ("nafnet_small", "unet"):
+        done = run_verb("launch.train", "--run", "other", *tiny, "--init=gaussian", f"--network.name={other}")
+        assert done.returncode == 2
+        assert "weights of another network" in done.stderr
+        assert "set network.name=drunet" in done.stderr
+    # The residual U-Net has the layers of the plain one, and would be loaded into it without a word.
+    done = run_verb("launch.train", "--run", "other", *tiny, "--init=camera", "--network.name=unet")
     assert done.returncode == 2
-    assert "another network" in done.stderr
+    assert "set network.name=unet_residual" in done.stderr
