@@ -15,6 +15,7 @@ from pipeline.independence import (
     brightness,
     contrast,
     correlation,
+    neighbours,
     shift,
     variance_ratio,
 )
@@ -54,6 +55,8 @@ class PairAudit:
     shift_px: Measure
     variance_ratio: Measure
     """As log2."""
+    neighbours: Measure
+    """Of pixels side by side in one shot: no defect, as it is not between the shots."""
 
     def defects(self, config: AuditConfig) -> list[str]:
         if self.identical:
@@ -108,7 +111,8 @@ def audit_scene(shots: Sequence[NDArray[Any]]) -> SceneAudit:
 def audit_pair(planes: Sequence[Plane], i: int, j: int) -> PairAudit:
     a, b = planes[i], planes[j]
     identical = np.array_equal(a, b)
-    return PairAudit(i, j, identical, correlation(a, b), brightness(a, b), shift(a, b), variance_ratio(a, b))
+    of_levels = correlation(a, b), brightness(a, b), shift(a, b), variance_ratio(a, b), neighbours(a, b)
+    return PairAudit(i, j, identical, *of_levels)
 
 
 def middle(shot: NDArray[Any]) -> Plane:
@@ -149,16 +153,17 @@ def keep_good(
 def audit_table(audits: dict[str, SceneAudit], config: AuditConfig) -> str:
     """One line a scene: its worst values with their standard errors, and the verdict."""
     width = max(len("scene"), *(len(name) for name in audits))
-    lines = [f"{'scene':{width}}  shots  noise correlation     brightness         shift px    variance ratio  verdict"]
+    titles = "shots  noise correlation     brightness         shift px    variance ratio        neighbours  verdict"
+    lines = [f"{'scene':{width}}  {titles}"]
     for name, audit in audits.items():
         count = 1 + max(pair.second for pair in audit.pairs)
-        r, level, moved, ratio = (
-            audit.worst(measure) for measure in ("correlation", "brightness", "shift_px", "variance_ratio")
-        )
+        measures = ("correlation", "brightness", "shift_px", "variance_ratio", "neighbours")
+        r, level, moved, variances, beside = (audit.worst(measure) for measure in measures)
         textured = any(pair.correlation.unevenness >= config.unevenness for pair in audit.pairs)
         verdict = "; ".join(audit.defects(config)) or ("good, correlation not judged: texture" if textured else "good")
         lines.append(
             f"{name:{width}}  {count:5}  {r.value:+8.3f} +- {r.error:5.3f}  {level.value:+7.2%} +- {level.error:5.2%}"
-            f"  {moved.value:5.2f} +- {moved.error:5.2f}  {2**ratio.value:16.2f}  {verdict}"
+            f"  {moved.value:5.2f} +- {moved.error:5.2f}  {2**variances.value:16.2f}"
+            f"  {beside.value:+7.3f} +- {beside.error:5.3f}  {verdict}"
         )
     return "\n".join(lines)

@@ -174,6 +174,17 @@ def variance_ratio(a: Plane, b: Plane) -> Measure:
     return Measure(value, spread((bb / bb.sum() - aa / aa.sum()) / np.log(2)))
 
 
+def neighbours(a: Plane, b: Plane) -> Measure:
+    """The correlation of a shot's noise between pixels side by side: zero for a box filter, more after wider ones and
+    after demosaicing.
+
+    Of d = b - a without its mean, in which the signal is gone: sum(d(y, x) (d(y, x + 1) + d(y + 1, x)) / 2) / sum(d^2).
+    """
+    d = b - a - (b - a).mean()
+    here = d[:, :-1, :-1]
+    return ratio(blocks(here * (d[:, :-1, 1:] + d[:, 1:, :-1]) / 2), blocks(here**2))
+
+
 def shift(a: Plane, b: Plane) -> Measure:
     """How far b lies from a in pixels, and the error of that length.
 

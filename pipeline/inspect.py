@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="n2n inspect", description="Show what is in a shard set.")
     parser.add_argument("folder", help="the set; its table and --verify also of s3://, gs://, https://")
     parser.add_argument("--verify", action="store_true", help="recompute every checksum")
-    parser.add_argument("--audit", action="store_true", help="of real noisy shots: may they teach each other?")
+    parser.add_argument("--audit", action="store_true", help="of real shots and renders: may they teach each other?")
     parser.add_argument(
         "--html", type=Path, help="also write a page with pictures and histograms: one file, no network"
     )

@@ -6,13 +6,14 @@ started again, it goes on where it was, to the same bytes.
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from tqdm import tqdm
 
 from pipeline.errors import BadInput, run_verb
 from pipeline.rendering.farm import RenderConfig, best_variant, claim, render_views
-from pipeline.rendering.frame_files import Samples, seeds
-from pipeline.rendering.renderer import Film
+from pipeline.rendering.frame_files import Layout, Samples, stems
+from pipeline.rendering.renderer import Film, Filter, Variant
 from pipeline.rendering.scenes import list_views
 from pipeline.sharding.part import Part
 
@@ -30,11 +31,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--spp", type=int, default=8, help="samples per pixel of each (default: 8)")
     parser.add_argument("--reference-spp", type=int, default=0, help="of a reference; 0 for none (default: 0)")
     parser.add_argument("--size", default="256x256", help="WIDTHxHEIGHT in pixels (default: 256x256)")
+    parser.add_argument("--filter", choices=get_args(Filter), default="box", help="of pixels (default: box)")
     parser.add_argument("--max-depth", type=int, default=8, help="segments of a path in generated rooms (default: 8)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other rooms, cameras and noise (default: 0)")
     parser.add_argument("--workers", type=int, default=1, help="processes, which share the processors (default: 1)")
     parser.add_argument("--part", default="0/1", help="I/N: only every Nth view from I on, for N machines")
-    variants = ("auto", "scalar_rgb", "llvm_ad_rgb", "cuda_ad_rgb")
+    layouts = "one file a render with layers, or one a buffer as in Open Image Denoise's training (default: layers)"
+    parser.add_argument("--layout", choices=get_args(Layout), default="layers", help=layouts)
+    variants = ("auto", *get_args(Variant))
     parser.add_argument("--variant", choices=variants, default="auto", help="of Mitsuba (default: what works here)")
     options = parser.parse_args(arguments)
     for name, least in AT_LEAST.items():
@@ -64,9 +68,10 @@ def main(arguments: list[str] | None = None) -> None:
         seed=options.seed,
         variant=best_variant() if options.variant == "auto" else options.variant,
         samples=Samples(realisations=options.realisations, spp=options.spp, reference_spp=options.reference_spp),
-        film=Film(width=width, height=height, max_depth=options.max_depth),
+        film=Film(width=width, height=height, max_depth=options.max_depth, filter=options.filter),
+        layout=options.layout,
     )
-    seeds(views[0], config.samples, config.film)  # enough of them, or a message before anything is written
+    stems(views[0], config.samples, config.film, config.layout)  # possible, or a message before anything is written
     claim(options.out, config)
     mine = [views[number] for number in part.shards(len(views))]
     made = 0
@@ -74,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
         for _, files in render_views(mine, config, options.out, options.workers):
             made += files
             progress.update()
-    print(f"{len(mine)} frames in {options.out}, {made} files of them made now, with {config.variant}")
+    print(f"{len(mine)} frames in {options.out}, {made} renders of them made now, with {config.variant}")
 
 
 if __name__ == "__main__":

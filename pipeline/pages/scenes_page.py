@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -11,6 +12,7 @@ from pipeline.audit import AuditConfig, SceneAudit, audit_scene, audit_table
 from pipeline.panel import coloured
 from pipeline.radiance import AUXILIARY, RendersConfig, reinhard
 from pipeline.realisations import RealisationSet
+from pipeline.sharding.render_audit import audit_renders, of_renders
 
 
 def describe_scenes(statistics: dict[str, Any]) -> list[str]:
@@ -30,8 +32,18 @@ def audit_set(opened: RealisationSet) -> dict[str, SceneAudit]:
     for sample in tqdm(range(len(opened)), "audit", unit="scene", disable=None):
         if opened.realisations(sample) > 1:
             shots = [opened.pixels(sample, "color", i) for i in range(opened.realisations(sample))]
-            audits[sample_name(opened, sample)] = audit_scene(shots)
+            if of_light(opened):
+                exposure = np.float32(opened.about(sample)["exposure"])
+                audit = audit_renders([shot.astype(np.float32) * exposure for shot in shots])
+            else:
+                audit = audit_scene(shots)
+            audits[sample_name(opened, sample)] = audit
     return audits
+
+
+def of_light(opened: RealisationSet) -> bool:
+    """Whether these are renders; else shots by a camera."""
+    return opened.index.options.get("kind") == "renders"
 
 
 def sample_name(opened: RealisationSet, sample: int) -> str:
@@ -43,7 +55,8 @@ def sample_name(opened: RealisationSet, sample: int) -> str:
 
 def audit_report(folder: Path, config: AuditConfig) -> tuple[str, int]:
     """The table of a set, and how many scenes have defects."""
-    audits = audit_set(RealisationSet(folder))
+    opened = RealisationSet(folder)
+    audits, config = audit_set(opened), of_renders(config) if of_light(opened) else config
     bad = sum(bool(audit.defects(config)) for audit in audits.values())
     if not audits:
         return "no sample has two realisations", 0

@@ -19,7 +19,7 @@ from typing import Any
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput
 from pipeline.orphans import die_with_parent
-from pipeline.rendering.frame_files import Samples, render_frame
+from pipeline.rendering.frame_files import Layout, Samples, render_frame
 from pipeline.rendering.renderer import Film, Variant, load_mitsuba
 from pipeline.rendering.scenes import View
 
@@ -38,6 +38,7 @@ class RenderConfig:
     variant: Variant = "scalar_rgb"
     samples: Samples = field(default_factory=Samples)
     film: Film = field(default_factory=Film)
+    layout: Layout = "layers"
 
 
 def claim(out: Path, config: RenderConfig) -> None:
@@ -102,7 +103,7 @@ def render_one(view: View, config: RenderConfig, out: Path) -> int:
     mitsuba = _mitsuba or load_mitsuba(config.variant, 1)
     note = {"scene": str(getattr(view.scene, "name", view.scene)), "renderer": f"mitsuba {mitsuba.__version__}"}
     note["variant"] = config.variant
-    return render_frame(view, config.samples, config.film, mitsuba, out, note)
+    return render_frame(view, config.samples, config.film, mitsuba, out, note, config.layout)
 
 
 def best_variant() -> Variant:

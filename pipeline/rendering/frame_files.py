@@ -1,13 +1,16 @@
 """The files of one frame: noisy realisations with their layers, and a reference grown in chunks.
 
 Every file is written aside and renamed, and what is there is not done again. Names are those that `n2n shard
---renders` pairs: FRAME_seed12_0008spp.exr, FRAME_ref_2048spp.exr.
+--renders` pairs, in one of two layouts:
+- `layers`: one file a render with all of its buffers, FRAME_seed12_0008spp.exr and FRAME_ref_2048spp.exr.
+- `buffers`: one file a buffer, as Open Image Denoise's training and Houdini have them: FRAME_0008spp.hdr.exr, .alb.exr,
+  .nrm.exr, .z.exr, and of the next realisation FRAME_00008spp.hdr.exr; the highest samples per pixel are the reference.
 """
 
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,8 @@ from pipeline.rendering.renderer import SEEDS, Film, Planes, Renderer
 from pipeline.rendering.scenes import View
 from pipeline.sharding.frames import storage_type
 
+Layout = Literal["layers", "buffers"]
+
 SUMS = ".sums"  # of an unfinished reference
 CHUNKS = 8  # of a reference, at least: its standard error is that of their mean
 CHUNK_SPP = 256  # at most, so that little is lost when it is stopped, and memory stays small
@@ -29,6 +34,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "depth": ("Z",),
     "se": ("se.R", "se.G", "se.B"),
 }
+WORDS = {"albedo": "alb", "normal": "nrm", "depth": "z", "color": "hdr"}  # in the order of writing
+RGB, Z = LAYERS["color"], LAYERS["depth"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,33 +69,64 @@ def seeds(view: View, samples: Samples, film: Film) -> list[int]:
     return list(range(first, first + count))
 
 
-def render_frame(view: View, samples: Samples, film: Film, mitsuba: Any, out: Path, note: dict[str, str]) -> int:
-    """Render what is missing of a frame; how many files were made.
+def stems(view: View, samples: Samples, film: Film, layout: Layout) -> tuple[dict[str, int], str]:
+    """The names of a frame's realisations, without what follows their samples per pixel, with the seed of each; and
+    that of its reference.
+
+    Raises BadInput where the layout cannot tell the reference from the rest.
+    """
+    numbers = seeds(view, samples, film)[: samples.realisations]
+    if layout == "layers":
+        noisy = {f"{view.name}_seed{seed}_{samples.spp:04d}spp": seed for seed in numbers}
+        return noisy, f"{view.name}_ref_{samples.reference_spp:04d}spp"
+    if 0 < samples.reference_spp <= samples.spp:
+        got, wanted = f"{samples.reference_spp} samples per pixel", f"more than the {samples.spp} of noisy renders"
+        raise BadInput("a reference that is none by its name", "--reference-spp with --layout buffers", got, wanted)
+    width = max(4, len(str(samples.spp)))
+    noisy = {f"{view.name}_{samples.spp:0{width + n}d}spp": seed for n, seed in enumerate(numbers)}
+    return noisy, f"{view.name}_{samples.reference_spp:04d}spp"
+
+
+def whole(stem: Path, layout: Layout) -> Path:
+    """The file of a render that is written last."""
+    return stem.with_name(stem.name + (".exr" if layout == "layers" else f".{WORDS['color']}.exr"))
+
+
+def render_frame(
+    view: View, samples: Samples, film: Film, mitsuba: Any, out: Path, note: dict[str, str], layout: Layout = "layers"
+) -> int:
+    """Render what is missing of a frame; how many renders were made.
 
     `note` goes into every file's header, beside spp and seeds.
     """
-    numbers = seeds(view, samples, film)
-    noisy = {out / f"{view.name}_seed{seed}_{samples.spp:04d}spp.exr": seed for seed in numbers[: samples.realisations]}
-    missing = {path: seed for path, seed in noisy.items() if not path.exists()}
-    reference = out / f"{view.name}_ref_{samples.reference_spp:04d}spp.exr"
-    grow = bool(samples.reference_spp) and not reference.exists()
+    noisy, reference_stem = stems(view, samples, film, layout)
+    missing = {out / name: seed for name, seed in noisy.items() if not whole(out / name, layout).exists()}
+    reference = out / reference_stem
+    grow = bool(samples.reference_spp) and not whole(reference, layout).exists()
     if not grow:  # killed between the reference's last byte and this
         reference.with_suffix(SUMS).unlink(missing_ok=True)
     if not missing and not grow:
         return 0
     renderer = Renderer(mitsuba, view, film)
-    for path, seed in missing.items():
+    for stem, seed in missing.items():
         buffers = renderer.render(samples.spp, seed)
-        save(path, buffers, {**note, "spp": str(samples.spp), "seed": str(seed)})
+        save(stem, layout, buffers, {**note, "spp": str(samples.spp), "seed": str(seed)})
     if grow:
-        grow_reference(renderer, samples, numbers[samples.realisations :], reference, note)
+        said = {**note, "spp": str(samples.reference_spp)}
+        numbers = seeds(view, samples, film)[samples.realisations :]
+        save(reference, layout, grow_reference(renderer, samples, numbers, reference), said | {"seed": span(numbers)})
+        reference.with_suffix(SUMS).unlink(missing_ok=True)
     return len(missing) + grow
 
 
-def grow_reference(renderer: Renderer, samples: Samples, numbers: list[int], path: Path, note: dict[str, str]) -> None:
+def span(numbers: list[int]) -> str:
+    return f"{numbers[0]}-{numbers[-1]}"
+
+
+def grow_reference(renderer: Renderer, samples: Samples, numbers: list[int], stem: Path) -> dict[str, Planes]:
     """The mean of all chunks and its standard error; sums are kept after each, so that a stopped one goes on."""
     count, spp = samples.chunks()
-    sums_path = path.with_suffix(SUMS)
+    sums_path = stem.with_suffix(SUMS)
     done, total, squares = load_sums(sums_path, (3, renderer.film.height, renderer.film.width))
     for number in range(done, count):
         chunk = renderer.radiance(spp, numbers[number]).astype(np.float64)
@@ -98,9 +136,7 @@ def grow_reference(renderer: Renderer, samples: Samples, numbers: list[int], pat
                 np.savez(file, done=number + 1, total=total, squares=squares)
     mean = total / count
     spread = np.maximum(squares / count - mean**2, 0) / max(1, count - 1)
-    buffers = {"color": mean.astype(np.float32), "se": np.sqrt(spread).astype(np.float32)}
-    save(path, buffers, {**note, "spp": str(samples.reference_spp), "seed": f"{numbers[0]}-{numbers[-1]}"})
-    sums_path.unlink(missing_ok=True)
+    return {"color": mean.astype(np.float32), "se": np.sqrt(spread).astype(np.float32)}
 
 
 def load_sums(path: Path, shape: tuple[int, ...]) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
@@ -111,12 +147,25 @@ def load_sums(path: Path, shape: tuple[int, ...]) -> tuple[int, NDArray[np.float
     return int(saved["done"]), saved["total"], saved["squares"]
 
 
-def save(path: Path, buffers: dict[str, Planes], note: dict[str, str]) -> None:
-    """One file with a layer a buffer, each in half where half holds it."""
-    channels: dict[str, NDArray[np.generic]] = {}
+def save(stem: Path, layout: Layout, buffers: dict[str, Planes], note: dict[str, str]) -> None:
+    """One file with a layer a buffer, or one file a buffer; each in half where half holds it.
+
+    A standard error is a layer beside its radiance in both.
+    """
+    layers: dict[str, dict[str, NDArray[np.generic]]] = {}
     for name, planes in buffers.items():
-        stored = planes.astype(storage_type([planes]))
-        channels.update(zip(LAYERS[name], stored, strict=True))
+        layers[name] = dict(zip(LAYERS[name], planes.astype(storage_type([planes])), strict=True))
+    if layout == "layers":
+        write(whole(stem, layout), {name: plane for layer in layers.values() for name, plane in layer.items()}, note)
+        return
+    for name, word in WORDS.items():
+        if name in layers:
+            alone = dict(zip(Z if name == "depth" else RGB, layers[name].values(), strict=True))
+            error = layers.get("se", {}) if name == "color" else {}
+            write(stem.with_name(f"{stem.name}.{word}.exr"), {**alone, **error}, note)
+
+
+def write(path: Path, channels: dict[str, NDArray[np.generic]], note: dict[str, str]) -> None:
     data = encode(channels, {f"n2n.{key}": text for key, text in note.items()})
     with write_whole(path) as file:
         file.write(data)

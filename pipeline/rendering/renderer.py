@@ -1,9 +1,10 @@
 """Mitsuba 3 in this process: scenes as it has them, frames as arrays. From the `render` extra.
 
 Its traps, and what is done about them: without a seed it renders the same noise again, so every call has one; the
-default filter of a film shares light between pixels and makes their noise alike, so the film here has a box; where a
-process may use one processor alone, its reading of EXR files never ends, so it is given two threads; the albedo of
-rough metal goes far above 1, and is clipped; an LLVM that it cannot use ends the process, see `farm.py`.
+default filter of a film shares light between pixels and makes their noise alike, so the film here has a box unless
+another is asked for; where a process may use one processor alone, its reading of EXR files never ends, so it is given
+two threads; the albedo of rough metal goes far above 1, and is clipped; an LLVM that it cannot use ends the process,
+see `farm.py`.
 """
 
 import importlib
@@ -22,6 +23,7 @@ from pipeline.rendering.interiors import Node, camera_in, interior
 from pipeline.rendering.scenes import View
 
 Variant = Literal["scalar_rgb", "llvm_ad_rgb", "cuda_ad_rgb"]
+Filter = Literal["box", "tent", "gaussian"]
 Planes = NDArray[np.float32]
 
 AOVS = "albedo:albedo,normal:sh_normal,depth:depth"
@@ -48,6 +50,8 @@ class Film:
     height: int = 256
     max_depth: int = 8
     """Segments of a light path in generated rooms; a file has an integrator of its own."""
+    filter: Filter = "box"
+    """Others share light between pixels, and with it noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +215,8 @@ class Renderer:
 
     def _sensor(self, camera: Camera, width: int = 0, height: int = 0, window: Window | None = None) -> Any:
         film = {
-            **{"type": "hdrfilm", "pixel_format": "rgb", "component_format": "float32", "rfilter": {"type": "box"}},
+            **{"type": "hdrfilm", "pixel_format": "rgb", "component_format": "float32"},
+            **{"rfilter": {"type": self.film.filter}},
             **{"width": width or self.film.width, "height": height or self.film.height},
         }
         if window:

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from pipeline.errors import BadInput
 from pipeline.exr.buffers import COLOR, Patterns
+from pipeline.exr.container import Container
 from pipeline.exr.pixels import HALF_MAX
 from pipeline.radiance import auto_exposure, fill_non_finite
 from pipeline.sharding.realisations import REFERENCE, Realisations
 from pipeline.sources.render_reader import Buffers, read_render
-from pipeline.sources.renders import RenderFrame
+from pipeline.sources.renders import Realisation, RenderFrame
 
 READERS = 4  # threads that decode one frame's files
 MAX_HALF_ERROR = 5e-4  # mean error over mean magnitude; half has 1.4e-4 where its range is right
@@ -29,7 +30,8 @@ def load_frame(frame: RenderFrame, patterns: Patterns | None = None) -> Realisat
     renders = [*frame.realisations, *([frame.reference] if frame.reference else [])]
     asked = [patterns] * len(frame.realisations) + [patterns and patterns.only(COLOR)]  # a reference needs no others
     with ThreadPoolExecutor(min(READERS, len(renders))) as pool:  # decoding leaves Python's lock
-        loaded = [render.buffers for render in pool.map(read_render, renders, asked)]
+        read = list(pool.map(read_render, renders, asked))
+    loaded = [render.buffers for render in read]
     refuse_other_sizes(frame, loaded)
     filled = [fill(buffers, f"{frame.name}, {one.name}") for buffers, one in zip(loaded, renders, strict=True)]
     reference = loaded.pop()[COLOR] if frame.reference else None
@@ -41,7 +43,15 @@ def load_frame(frame: RenderFrame, patterns: Patterns | None = None) -> Realisat
     if reference is not None:
         (reference,) = in_one_type([reference])
         types[REFERENCE] = str(reference.dtype)
-    return Realisations(stored, reference, describe(frame, stored[COLOR], types, filled, aside))
+    seeds = [seed_of(one, render.file) for one, render in zip(frame.realisations, read, strict=False)]
+    return Realisations(stored, reference, describe(frame, stored[COLOR], types, filled, aside, seeds))
+
+
+def seed_of(one: Realisation, file: Container) -> int | None:
+    """That of a realisation by its files' names, or else by the header that `n2n render` writes."""
+    said = file.headers[0].attributes.get("n2n.seed")
+    text = said.value.decode("ascii", "replace") if said else ""
+    return int(text) if one.seed is None and text.isdecimal() else one.seed
 
 
 def refuse_other_sizes(frame: RenderFrame, loaded: list[Buffers]) -> None:
@@ -108,11 +118,12 @@ def describe(
     types: Mapping[str, str],
     filled: list[int],
     aside: list[str],
+    seeds: list[int | None],
 ) -> dict[str, Any]:
     """What KEY.json says of a frame. Lists are by realisation."""
     mean = np.mean([radiance.astype(np.float32) for radiance in radiances], axis=0)
     optional = {
-        "seeds": [one.seed for one in frame.realisations],
+        "seeds": seeds,
         "spp": [one.spp for one in frame.realisations],
         "reference_spp": frame.reference.spp if frame.reference else None,
         "camera": frame.camera or None,

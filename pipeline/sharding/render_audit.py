@@ -5,14 +5,17 @@ correlations are measured after a tone map, which tames the tails and makes no i
 are compared in linear light, as that is what a target's mean is. The camera does not move between them.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.audit import AuditConfig, audit_scene, keep_good
+from pipeline.audit import AuditConfig, SceneAudit, audit_scene, keep_good, middle
 from pipeline.errors import BadInput
 from pipeline.exr.buffers import COLOR
+from pipeline.independence import brightness
 from pipeline.radiance import reinhard
 from pipeline.sharding.realisations import Realisations
 
@@ -48,9 +51,19 @@ def independent(sample: Realisations, config: AuditConfig) -> Realisations | str
 def faults(sample: Realisations, config: AuditConfig) -> dict[int, str]:
     """Why a realisation may not be used, by its number."""
     exposure = np.float32(sample.about["exposure"])
-    linear = [radiance.astype(np.float32) * exposure for radiance in sample.buffers[COLOR]]
-    bent = [reinhard(radiance) for radiance in linear]
-    still = replace(config, shift_px=inf, unevenness=inf)
-    _, correlated = keep_good(bent, audit_scene(bent), replace(still, brightness=inf))
-    _, brighter = keep_good(linear, audit_scene(linear), replace(still, correlation=inf))
-    return {**brighter, **correlated}
+    radiances = [radiance.astype(np.float32) * exposure for radiance in sample.buffers[COLOR]]
+    audit = audit_renders(radiances)
+    return keep_good([reinhard(radiance) for radiance in radiances], audit, of_renders(config))[1]
+
+
+def audit_renders(radiances: Sequence[NDArray[np.float32]]) -> SceneAudit:
+    """Measure two or more exposed renders (3, H, W) of one frame."""
+    planes = [middle(radiance) for radiance in radiances]
+    audit = audit_scene([reinhard(radiance) for radiance in radiances])
+    pairs = [replace(p, brightness=brightness(planes[p.first], planes[p.second])) for p in audit.pairs]
+    return replace(audit, pairs=pairs)
+
+
+def of_renders(config: AuditConfig) -> AuditConfig:
+    """Shifts and texture are not judged: the camera does not move, and noise goes with the light."""
+    return replace(config, shift_px=inf, unevenness=inf)

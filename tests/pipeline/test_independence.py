@@ -17,6 +17,7 @@ from pipeline.independence import (
     contrast,
     correlation,
     high_pass,
+    neighbours,
     shift,
     variance_ratio,
 )
@@ -103,6 +104,17 @@ def test_variance_ratio(planted: float) -> None:
     noises = random.normal(size=(2, 3, 256, 256)) * SIGMA
     measure = variance_ratio(0.5 + noises[0], 0.5 + noises[1] * 2 ** (planted / 2))
     assert within(measure, planted, bias=0.15)  # blocks are chosen by the noise itself
+
+
+@pytest.mark.parametrize("planted", [0.0, 0.1, 0.5])
+def test_neighbours(planted: float) -> None:
+    """Noise n + c n', n' being n one pixel aside, correlates by c / (1 + c^2) along rows and not along columns."""
+    random, clean = np.random.default_rng(12), scene(12)
+    noises = [n + planted * np.roll(n, 1, axis=2) for n in random.normal(size=(2, *clean.shape))]
+    measure = neighbours(*(clean + 0.02 * noise for noise in noises))
+    assert within(measure, planted / (1 + planted**2) / 2)
+    assert measure.error < 0.01
+    assert (measure.value > 5 * measure.error) == (planted > 0)
 
 
 def moved(clean: Plane, by: float) -> Plane:

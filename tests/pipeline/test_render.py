@@ -32,7 +32,7 @@ def test_rooms_and_scenes_become_shards(tmp_path: Path, run_verb: Any) -> None:
     assert len(list((tmp_path / "out").glob("*.exr"))) == 2 * 3
     done = run_verb("pipeline.render", *options, "--out=out")
     assert done.returncode == 0, done.stderr
-    assert "6 files of them made now" in done.stdout
+    assert "6 renders of them made now" in done.stdout
     names = sorted(path.name for path in (tmp_path / "out").glob("*.exr"))
     assert len(names) == 4 * 3
     done = run_verb("pipeline.shard", "--renders", "out", "--out=set", "--audit=keep")
@@ -46,6 +46,10 @@ def test_rooms_and_scenes_become_shards(tmp_path: Path, run_verb: Any) -> None:
         assert len(set(frames.about(sample)["seeds"])) == 2
     views = [frames.pixels(sample, "normal").tobytes() for sample in range(4)]
     assert len(set(views)) == 4  # every camera of its own
+    done = run_verb("pipeline.inspect", "set", "--audit")
+    assert done.returncode == 0, done.stderr
+    assert "neighbours" in done.stdout
+    assert "shifted" not in done.stdout  # a camera's shots of so little light would seem to be
     done = run_verb("pipeline.render", *options, "--out=out", "--seed=1")
     assert done.returncode == 2
     assert "rendered otherwise" in done.stderr
@@ -61,6 +65,7 @@ def test_rooms_and_scenes_become_shards(tmp_path: Path, run_verb: Any) -> None:
         (["--rooms=1", "--spp=0"], "--spp 0"),
         (["--rooms=1", "--part=2/2"], "impossible part"),
         (["--rooms=1", "--seed=-1"], "impossible seed"),
+        (["--rooms=1", "--layout=buffers", "--spp=8", "--reference-spp=8"], "none by its name"),
     ],
 )
 def test_impossible_options_are_one_message(options: list[str], message: str, tmp_path: Path, run_verb: Any) -> None:

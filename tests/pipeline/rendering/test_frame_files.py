@@ -1,20 +1,26 @@
 """Renders by Mitsuba: independent noise, references that know their error, and files that are the same after a kill."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.audit import AuditConfig, audit_scene
+from pipeline.errors import BadInput
 from pipeline.exr.buffers import read_frame
 from pipeline.exr.container import parse
 from pipeline.radiance import auto_exposure, reinhard
 from pipeline.rendering.cameras import Camera, looking
-from pipeline.rendering.frame_files import Samples, render_frame, seeds
+from pipeline.rendering.frame_files import Samples, render_frame, seeds, stems
 from pipeline.rendering.interiors import interior
-from pipeline.rendering.renderer import LIT, Film, Renderer, load_mitsuba
+from pipeline.rendering.renderer import LIT, Film, Filter, Renderer, load_mitsuba
 from pipeline.rendering.scenes import View, list_views
+from pipeline.sharding.frames import load_frame
+from pipeline.sharding.render_audit import audit_renders, of_renders
+from pipeline.sources.renders import list_renders
 
 pytest.importorskip("mitsuba")
 
@@ -123,3 +129,58 @@ def test_a_reference_knows_its_error(mitsuba: Any, view: View, tmp_path: Path) -
     lit = error > 0
     ratio = np.median(np.abs(mean - other)[lit] / error[lit])  # of a normal law, 0.674 times the root of two
     assert 0.6 < ratio < 1.4
+
+
+def test_a_file_for_each_buffer(mitsuba: Any, view: View, tmp_path: Path) -> None:
+    """In Open Image Denoise's layout are the pixels of the other; what is missing of it is rendered again."""
+    film, samples = Film(width=32, height=32, max_depth=3), Samples(realisations=2, spp=1, reference_spp=16)
+    layers, buffers = tmp_path / "layers", tmp_path / "buffers"
+    layers.mkdir()
+    buffers.mkdir()
+    assert render_frame(view, samples, film, mitsuba, layers, {}) == 3
+    assert render_frame(view, samples, film, mitsuba, buffers, {}, "buffers") == 3
+    words = [f"{spp}.{word}" for spp in ("00001spp", "0001spp") for word in ("alb", "hdr", "nrm", "z")]
+    assert sorted(path.name for path in buffers.iterdir()) == sorted(
+        f"{view.name}_{word}.exr" for word in (*words, "0016spp.hdr")
+    )
+    whole = list_renders([layers]).frames[0]
+    apart = list_renders([buffers]).frames[0]
+    assert whole.reference is not None
+    assert apart.reference is not None
+    assert (whole.reference.spp, apart.reference.spp) == (16, 16)
+    both = [load_frame(frame) for frame in (whole, apart)]
+    assert np.array_equal(both[0].reference, both[1].reference)
+    assert both[0].about["seeds"] == both[1].about["seeds"][::-1] == seeds(view, samples, film)[:2]
+    assert both[0].buffers.keys() == both[1].buffers.keys() == {"color", "albedo", "normal", "depth"}
+    for name, arrays in both[0].buffers.items():
+        for array, other in zip(arrays, both[1].buffers[name][::-1], strict=True):
+            assert np.array_equal(array, other), name
+
+    before = {path.name: path.read_bytes() for path in buffers.iterdir()}
+    (buffers / f"{view.name}_00001spp.hdr.exr").unlink()  # as a kill before the last of a render's files leaves it
+    assert render_frame(view, samples, film, mitsuba, buffers, {}, "buffers") == 1
+    assert before == {path.name: path.read_bytes() for path in buffers.iterdir()}
+    with pytest.raises(BadInput, match=r"none by its name(.|\n)*1 samples per pixel"):
+        stems(view, Samples(spp=1, reference_spp=1), film, "buffers")
+
+
+def test_other_filters_are_seen_by_the_audit(mitsuba: Any, view: View) -> None:
+    """A box leaves the noise of pixels side by side independent; wider filters do not."""
+    found = {}
+    for name in get_args(Filter):
+        renderer = Renderer(mitsuba, view, replace(FILM, filter=name))
+        pair = [reinhard(renderer.radiance(4, seed)) for seed in (1, 2)]
+        found[name] = audit_renders(pair).pairs[0]
+        assert not found[name].defects(of_renders(AuditConfig())), name  # the two are independent all the same
+    assert abs(found["box"].neighbours.value) < 5 * found["box"].neighbours.error
+    for name in ("tent", "gaussian"):
+        assert found[name].neighbours.value > 0.2
+        assert found[name].neighbours.beyond(0.1)
+
+
+def test_fireflies_are_no_shift(mitsuba: Any, view: View) -> None:
+    """The audit of shots takes few samples of light for a camera that moved; that of renders does not."""
+    renderer = Renderer(mitsuba, view, FILM)
+    radiances = [renderer.exposure() * renderer.radiance(2, seed) for seed in (1, 2, 3)]
+    assert not audit_renders(radiances).defects(of_renders(AuditConfig()))
+    assert "shifted" in str(audit_scene(radiances).defects(AuditConfig()))
