@@ -76,10 +76,10 @@ def train(config: RunConfig, world: World) -> None:
         if validation and moment.validates:
             said = validate(state, validation, config, report)
             if saver:
-                saver.save_best(document(state, config, shards, tracker), said)
+                saver.save_best(document(state, config, shards, tracker, begun), said)
         if saver and moment.saves:
             pulse.at("saving", state.images)
-            saver.save(document(state, config, shards, tracker))
+            saver.save(document(state, config, shards, tracker, begun))
         if moment.stopped and not moment.done:
             log.info("%s: stopped at %d images; run the same command again to go on", moment.stopped, state.images)
             break
@@ -130,8 +130,8 @@ class Begun(NamedTuple):
 
     wandb_id: str = ""
     """The run's at W&B; empty for a new run."""
-    init: dict[str, str] | None = None
-    """Of a new run that begins with given weights: their name, file and SHA-256."""
+    init: dict[str, Any] | None = None
+    """Of a run that began with given weights: their name, file, SHA-256, and on how many samples they had trained."""
 
 
 def resume(run: RunDir, config: RunConfig, shards: Data, state: TrainState) -> Begun:
@@ -164,7 +164,7 @@ def resume(run: RunDir, config: RunConfig, shards: Data, state: TrainState) -> B
     load_weights(state.net, saved["network"], run.path)
     state.load_state_dict(saved)
     log.info("resuming %s at %d images", run.path, state.images)
-    return Begun(str(saved["wandb_id"]))
+    return Begun(str(saved["wandb_id"]), saved.get("init"))
 
 
 def open_run(run: RunDir, config: RunConfig, shards: Data, state: TrainState, begun: Begun) -> Tracker:
@@ -200,13 +200,16 @@ def identity(shards: Data) -> str:
     return shards.sha256 if isinstance(shards, RenderedSet) else shards.index.samples_sha256
 
 
-def document(state: TrainState, config: RunConfig, shards: Data, tracker: Tracker | None) -> dict[str, Any]:
+def document(
+    state: TrainState, config: RunConfig, shards: Data, tracker: Tracker | None, begun: Begun
+) -> dict[str, Any]:
     """A checkpoint's contents: the state, and what a resumption must find unchanged."""
     return {
         **state.state_dict(),
         "config": plain(to_dict(config)),
         "data_sha256": identity(shards),
         "wandb_id": tracker.id if tracker else "",
+        "init": begun.init,
     }
 
 

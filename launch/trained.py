@@ -32,7 +32,8 @@ class Trained:
     corruption: str = "gaussian"
     """The noise; none of renders and real shots, which bring their own."""
     training: dict[str, Any] = field(default_factory=dict)
-    """What is known of how it was trained: a run's configuration, `images` and `data_sha256`."""
+    """What is known of how it was trained: a run's configuration, `images`, `data_sha256` and, of the weights that it
+    began with, `init`."""
 
     @property
     def channels(self) -> int:
@@ -43,6 +44,8 @@ class Trained:
         known = {name: self.training[name] for name in KEPT if name in self.training}
         if "pairs" in self.training:
             known["pairs"] = {"target": self.training["pairs"]["target"]}
+        if self.training.get("init"):
+            known["init"] = {name: self.training["init"][name] for name in ("sha256", "images")}
         about = {
             "network": asdict(self.net.config),
             "kind": self.kind,
@@ -62,19 +65,20 @@ def read_trained(name: str | Path) -> Trained:
     return of_bytes(read_file(path), path) if path.suffix == EXPORTED else of_document(read_document(path), path)
 
 
-def first_weights(name: str, network: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """What a training may begin with, of anything that `read_trained` takes, and the file that it is of.
+def first_weights(name: str, network: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What a training may begin with, of anything that `read_trained` takes, and where it comes from.
 
     Raises BadInput where they are not the weights of `network`: two may have the same layers and use them otherwise.
     """
     path = located(name)
     file = latest_of(path)[0] if path.is_dir() else path
-    net = read_trained(file).net
+    trained = read_trained(file)
+    net = trained.net
     if net.config.name != network:
         got, todo = f"network.name {net.config.name}", f"set network.name={net.config.name}, or begin with others"
         raise BadInput("weights of another network", name, got, f"network.name {network}, as configured", todo)
     source = {"name": name, "file": str(file.resolve()), "sha256": hashlib.sha256(read_file(file)).hexdigest()}
-    return net.state_dict(), source
+    return net.state_dict(), {**source, "images": trained.training.get("images")}
 
 
 def of_bytes(data: bytes, where: object) -> Trained:
@@ -91,7 +95,7 @@ def of_document(document: dict[str, Any], where: object) -> Trained:
     config = document["config"]
     net = make_network(NetworkConfig(**config["network"]))
     load_weights(net, document["ema"], where)
-    facts = {"images": document["images"], "data_sha256": document.get("data_sha256")}
+    facts = {name: document.get(name) for name in ("images", "data_sha256", "init")}
     kind = kind_of(document)
     corruption = "none" if kind == "renders" else config["corruption"]["name"]
     return Trained(net=net, kind=kind, corruption=corruption, training={**config, **facts})

@@ -19,10 +19,12 @@ results: setup $(RECIPES:%=$(RESULTS)/scores/%)  ## train and measure configs/re
 
 # The scores get their name when all of them are there; until then make asks for them again, and training resumes.
 SET = photos
-$(RESULTS)/scores/leaves: SET = leaves
+$(RESULTS)/scores/gaussian-128: private INIT = init=$(RESULTS)/runs/gaussian
+$(RESULTS)/scores/gaussian-128: | $(RESULTS)/scores/gaussian
+$(RESULTS)/scores/leaves: private SET = leaves
 $(RESULTS)/scores/leaves: | $(RESULTS)/leaves/index.json
 $(RESULTS)/scores/%: configs/results/%.yaml | $(RESULTS)/photos/index.json
-	$(TORCHRUN) -m launch.train $< data.train=$(RESULTS)/$(SET) run=$(RESULTS)/runs/$* $(ARGS)
+	$(TORCHRUN) -m launch.train $< data.train=$(RESULTS)/$(SET) run=$(RESULTS)/runs/$* $(INIT) $(ARGS)
 	for test in $(TESTS); do \
 	    $(BIN)/n2n evaluate $(RESULTS)/runs/$* --images $$test --json $(RESULTS)/scores/.$*/$$(basename $$test).json || exit; \
 	done

@@ -42,6 +42,7 @@ def card(trained: Trained, name: str, kind: str, parity: float, said: Said) -> s
         ("noise it was trained on", noise_of(trained)),
         ("targets", str(training.get("pairs", {}).get("target", "not known"))),
         ("training samples consumed", f"{training['images']:,}" if "images" in training else "not known"),
+        *([("began with", begun_with(training["init"]))] if training.get("init") else []),
         ("training pictures", said.pictures),
         ("training set (SHA-256 of its sample table)", str(training.get("data_sha256") or "not known")),
         ("greatest difference to PyTorch", f"{parity:.1e}"),
@@ -51,6 +52,11 @@ def card(trained: Trained, name: str, kind: str, parity: float, said: Said) -> s
     parts += ["## Input and output", input_of(trained)]
     parts += ["## Results", results(said.scores)]
     return "\n\n".join(parts) + "\n"
+
+
+def begun_with(init: dict[str, Any]) -> str:
+    samples = f"{init['images']:,} training samples" if init["images"] else "unknown training"
+    return f"weights of SHA-256 {init['sha256'][:16]}, after {samples}"
 
 
 def noise_of(trained: Trained) -> str:
