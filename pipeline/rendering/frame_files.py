@@ -71,7 +71,7 @@ def seeds(view: View, samples: Samples, film: Film) -> list[int]:
 
 def stems(view: View, samples: Samples, film: Film, layout: Layout) -> tuple[dict[str, int], str]:
     """The names of a frame's realisations, without what follows their samples per pixel, with the seed of each; and
-    that of its reference.
+    that of its reference. No name of a view has a dot in it.
 
     Raises BadInput where the layout cannot tell the reference from the rest.
     """
@@ -81,7 +81,11 @@ def stems(view: View, samples: Samples, film: Film, layout: Layout) -> tuple[dic
         return noisy, f"{view.name}_ref_{samples.reference_spp:04d}spp"
     if 0 < samples.reference_spp <= samples.spp:
         got, wanted = f"{samples.reference_spp} samples per pixel", f"more than the {samples.spp} of noisy renders"
-        raise BadInput("a reference that is none by its name", "--reference-spp with --layout buffers", got, wanted)
+        where, todo = (
+            "--reference-spp with --layout buffers",
+            "raise it, or choose --layout layers, whose names tell it",
+        )
+        raise BadInput("a reference that is none by its name", where, got, wanted, todo)
     width = max(4, len(str(samples.spp)))
     noisy = {f"{view.name}_{samples.spp:0{width + n}d}spp": seed for n, seed in enumerate(numbers)}
     return noisy, f"{view.name}_{samples.reference_spp:04d}spp"
@@ -112,15 +116,11 @@ def render_frame(
         buffers = renderer.render(samples.spp, seed)
         save(stem, layout, buffers, {**note, "spp": str(samples.spp), "seed": str(seed)})
     if grow:
-        said = {**note, "spp": str(samples.reference_spp)}
         numbers = seeds(view, samples, film)[samples.realisations :]
-        save(reference, layout, grow_reference(renderer, samples, numbers, reference), said | {"seed": span(numbers)})
+        said = {**note, "spp": str(samples.reference_spp), "seed": f"{numbers[0]}-{numbers[-1]}"}
+        save(reference, layout, grow_reference(renderer, samples, numbers, reference), said)
         reference.with_suffix(SUMS).unlink(missing_ok=True)
     return len(missing) + grow
-
-
-def span(numbers: list[int]) -> str:
-    return f"{numbers[0]}-{numbers[-1]}"
 
 
 def grow_reference(renderer: Renderer, samples: Samples, numbers: list[int], stem: Path) -> dict[str, Planes]:
