@@ -8,7 +8,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from launch.denoiser import Denoiser
+from launch.denoiser import Denoiser, Inference
 from launch.evaluation.asked_noise import add_noise_options, asked_corruptions, noise_label
 from launch.evaluation.baselines import BASELINES, baseline
 from launch.evaluation.page import Shown, save_evaluation_page, shown, worst_and_best
@@ -47,6 +47,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--baseline", action="append", default=[], choices=sorted(ALL_BASELINES), help="denoiser to compare with"
     )
+    parser.add_argument(
+        "--self-ensemble", action="store_true", help="runs as means over 8 flips and turns (renders: 4 flips), as NAME+"
+    )
     parser.add_argument("--limit", type=int, default=0, help="only the first pictures (default: all)")
     parser.add_argument("--json", type=Path, help="file for the scores")
     parser.add_argument("--csv", type=Path, help="file for the scores, a line a picture")
@@ -63,6 +66,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             raise BadInput("an option is negative", "the command line", got, "at least 0")
     if not options.run and not options.baseline:
         raise BadInput("nothing to measure", "the command line", "no run and no --baseline", "at least one of them")
+    if options.self_ensemble and not options.run:
+        raise BadInput("a self-ensemble of nothing", "the command line", "--self-ensemble without a run", "a run")
     if options.data:
         options.data = indexed(options.data)
     if options.data and not (options.data / INDEX).exists():
@@ -76,9 +81,10 @@ def score_renders(options: argparse.Namespace, world: World) -> None:
         got = ", ".join(f"--{name}" for name in asked)
         wanted = "frames with references: a set of `n2n shard --renders` as --data"
         raise BadInput("not with renders", "the command line", got, wanted)
-    paths = [located(run) for run in options.run]
+    paths, inference = [located(run) for run in options.run], Inference(self_ensemble=options.self_ensemble)
     denoisers: dict[str, DenoiseRender] = {
-        label: FrameDenoiser.load(path, world.device) for label, path in zip(run_labels(paths), paths, strict=True)
+        label: FrameDenoiser.load(path, world.device, inference)
+        for label, path in zip(run_labels(paths, inference), paths, strict=True)
     }
     denoisers |= {name: render_baseline(name) for name in dict.fromkeys(options.baseline)}
     evaluate_renders(denoisers, options, world)
@@ -127,8 +133,11 @@ def load_rounds(options: argparse.Namespace, world: World) -> list[Round]:
     misplaced = sorted(set(options.baseline) & set(RENDER_BASELINES))
     if misplaced:
         raise BadInput("a baseline for renders", f"--baseline {misplaced[0]}", wanted="a set of renders as --data")
-    paths = [located(run) for run in options.run]
-    loaded = {label: Denoiser.load(path, world.device) for label, path in zip(run_labels(paths), paths, strict=True)}
+    paths, inference = [located(run) for run in options.run], Inference(self_ensemble=options.self_ensemble)
+    loaded = {
+        label: Denoiser.load(path, world.device, inference)
+        for label, path in zip(run_labels(paths, inference), paths, strict=True)
+    }
     own = list(dict.fromkeys(denoiser.corruption for denoiser in loaded.values())) or ["gaussian"]
     if "none" in own and not options.corruption:
         todo = "name a --corruption, or --data with a set of real shots"
@@ -145,14 +154,18 @@ def load_rounds(options: argparse.Namespace, world: World) -> list[Round]:
     return rounds
 
 
-def run_labels(paths: list[Path]) -> list[str]:
-    """What each is called: its name, or as much of its path as tells it from the others."""
+def run_labels(paths: list[Path], inference: Inference) -> list[str]:
+    """What each is called: its name, or as much of its path as tells it from the others; of self-ensembles with a plus.
+
+    The plus is the field's (Lim et al. 2017: EDSR+).
+    """
     repeated = {path for path in paths if paths.count(path) > 1}
     if repeated:
         raise BadInput("a denoiser is given twice", ", ".join(map(str, repeated)), wanted="every one once")
     found = labels([*paths]) if len(paths) > 1 else [path.resolve().name for path in paths]
     short = [label.removesuffix(EXPORTED) for label in found]
-    return short if len(set(short)) == len(short) else found
+    names = short if len(set(short)) == len(short) else found
+    return [f"{name}+" for name in names] if inference.self_ensemble else names
 
 
 def measure_gallery(

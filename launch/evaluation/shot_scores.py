@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from launch.denoiser import Denoiser
+from launch.denoiser import Denoiser, Inference
 from launch.evaluation.scoreboard import save_csv
 from launch.evaluation.scores import Evaluation
 from launch.unbiased import Scenes, scene_errors, scenes_table, summary
@@ -22,7 +22,8 @@ def evaluate_shots(options: argparse.Namespace, world: World) -> None:
         got = ", ".join(f"--{name}" for name in asked) or f"{len(options.run)} runs"
         raise BadInput("not with a set of real shots", "the command line", got, "one run, --limit, --json and --csv")
     scenes = Scenes(options.data, options.limit)
-    errors = scene_errors(Denoiser.load(options.run[0], world.device), scenes, world)
+    inference = Inference(self_ensemble=options.self_ensemble)
+    errors = scene_errors(Denoiser.load(options.run[0], world.device, inference), scenes, world)
     if not world.first:
         return
     said = summary(errors, scenes.dependent)

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +227,26 @@ def test_other_failures_are_not_taken_for_memory() -> None:
     config = parse_config(["--run=r", "--data.train=d"])
     with pytest.raises(RuntimeError, match="something else"), memory_told(config, ALONE):
         raise RuntimeError("something else")
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_tf32_is_switched_for_products_and_convolutions(
+    fresh_switches: None, generator: torch.Generator, allowed: bool
+) -> None:
+    """torch keeps the two switches where there is no GPU as well; on the CPU they change no bit."""
+    pair = Pair(*torch.rand(2, 2, 3, 32, 32, generator=generator))
+    loss = fresh(tf32=allowed).step(pair, 1e-4)
+    assert torch.backends.cuda.matmul.allow_tf32 is allowed
+    assert torch.backends.cudnn.allow_tf32 is allowed
+    assert float(fresh(tf32=not allowed).step(pair, 1e-4)) == float(loss)
+
+
+@pytest.fixture
+def fresh_switches() -> Iterator[None]:
+    """What a test switches is as it was afterwards."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 @pytest.mark.faults

@@ -38,6 +38,8 @@ def test_a_resumed_run_is_the_same_one(
         assert (said["display_name"], said["run_group"], said["resume"]) == ("first", "tests", True)
         assert said["config"]["update"]["train"]["images"] == images
         assert said["config"]["update"]["pairs"]["crop"] == 32
+        (axis,) = [entry["metric"] for entry in entries if entry["type"] == "metric"]
+        assert (axis["glob_name"], axis["step_metric"]) == ("*", "images"), "every curve is drawn over images"
         about = next(entry["environment"] for entry in entries if entry["type"] == "environment")
         assert f"--train.images={images}" in about["args"]
         commit = json.loads((run / "about.json").read_text())["starts"][0]["git"].get("commit")
