@@ -1,12 +1,12 @@
 """Verb: scenes -> noisy OpenEXR renders with albedo, normal and depth, several of each frame, and references.
 
-Scenes are Mitsuba's files, or rooms generated from a seed. `n2n shard --renders` takes the folder as it is. Killed and
-started again, it goes on where it was, to the same bytes.
+Scenes are files of Mitsuba's or Tungsten's, or rooms generated from a seed. `n2n shard --renders` takes the folder as
+it is. Killed and started again, it goes on where it was, to the same bytes.
 """
 
 import argparse
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 from tqdm import tqdm
 
@@ -14,7 +14,8 @@ from pipeline.errors import BadInput, run_verb
 from pipeline.rendering.farm import RenderConfig, best_variant, claim, render_views
 from pipeline.rendering.frame_files import Layout, Samples, stems
 from pipeline.rendering.renderer import Film, Filter, Variant
-from pipeline.rendering.scenes import list_views
+from pipeline.rendering.scenes import View, list_views
+from pipeline.rendering.tungsten import find_program
 from pipeline.sharding.part import Part
 
 AT_LEAST = {"rooms": 0, "views": 1, "realisations": 1, "spp": 1, "reference_spp": 0, "workers": 1, "max_depth": 2}
@@ -22,8 +23,8 @@ AT_MOST_SEED = 2**63 - 1
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="n2n render", description="Render noisy frames to train on with Mitsuba 3.")
-    parser.add_argument("scene", nargs="*", type=Path, help="Mitsuba scenes, *.xml")
+    parser = argparse.ArgumentParser(prog="n2n render", description="Render noisy frames to train on.")
+    parser.add_argument("scene", nargs="*", type=Path, help="Mitsuba scenes, *.xml, and Tungsten's, *.json")
     parser.add_argument("--out", type=Path, required=True, help="folder for the EXR files")
     parser.add_argument("--rooms", type=int, default=0, help="how many generated interiors (default: 0)")
     parser.add_argument("--views", type=int, default=1, help="cameras of each scene (default: 1, its own)")
@@ -40,6 +41,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--layout", choices=get_args(Layout), default="layers", help=layouts)
     variants = ("auto", *get_args(Variant))
     parser.add_argument("--variant", choices=variants, default="auto", help="of Mitsuba (default: what works here)")
+    parser.add_argument("--tungsten", default="", metavar="PROGRAM", help="for *.json (default: tungsten on PATH)")
     options = parser.parse_args(arguments)
     for name, least in AT_LEAST.items():
         if getattr(options, name) < least:
@@ -59,14 +61,27 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
+def chosen_renderers(views: list[View], program: str, variant: str) -> tuple[Path | None, Variant | None]:
+    """Tungsten's program and Mitsuba's variant, each where some view is its. Raises BadInput where one is not there."""
+    theirs = any(view.by_tungsten for view in views)
+    if program and not theirs:
+        raise BadInput("no scene is Tungsten's", "the command line", f"--tungsten {program}", "a scene *.json with it")
+    tungsten = find_program(program) if theirs else None
+    if all(view.by_tungsten for view in views):
+        return tungsten, None
+    return tungsten, best_variant() if variant == "auto" else cast(Variant, variant)
+
+
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     width, height = parse_size(options.size)
     part = Part.parse(options.part)
     views = list_views(options.scene, options.rooms, options.views, options.seed)
+    tungsten, variant = chosen_renderers(views, options.tungsten, options.variant)
     config = RenderConfig(
         seed=options.seed,
-        variant=best_variant() if options.variant == "auto" else options.variant,
+        variant=variant,
+        tungsten=tungsten,
         samples=Samples(realisations=options.realisations, spp=options.spp, reference_spp=options.reference_spp),
         film=Film(width=width, height=height, max_depth=options.max_depth, filter=options.filter),
         layout=options.layout,
@@ -79,7 +94,8 @@ def main(arguments: list[str] | None = None) -> None:
         for _, files in render_views(mine, config, options.out, options.workers):
             made += files
             progress.update()
-    print(f"{len(mine)} frames in {options.out}, {made} renders of them made now, with {config.variant}")
+    used = " and ".join(filter(None, (config.variant, "tungsten" if tungsten else "")))
+    print(f"{len(mine)} frames in {options.out}, {made} renders of them made now, with {used}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ A process of its own even where there is one: an LLVM that Mitsuba cannot use en
 (those older than 19 do), and only another can say so.
 """
 
-import contextlib
 import importlib.metadata
 import json
 import multiprocessing
@@ -13,21 +12,24 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput
 from pipeline.orphans import die_with_parent
-from pipeline.rendering.frame_files import Layout, Samples, render_frame
-from pipeline.rendering.renderer import Film, Variant, load_mitsuba
+from pipeline.rendering.frame_files import Layout, Open, Samples, render_frame
+from pipeline.rendering.renderer import Film, Renderer, Variant, load_mitsuba
 from pipeline.rendering.scenes import View
+from pipeline.rendering.tungsten import TungstenRenderer, fingerprint
 
 SAYS = "render.json"
 GENERATION = 2  # of rooms and of cameras: the same options and another generation are other frames
 LLVM = "apt install libllvm19 (Mitsuba ends with an older one), or --variant scalar_rgb, which needs none"
 
-_mitsuba: Any = None
+_mitsuba: Any = None  # of this process, from the first frame that wants it
+_threads = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,10 @@ class RenderConfig:
     """Everything that decides the bytes of a run's files."""
 
     seed: int = 0
-    variant: Variant = "scalar_rgb"
+    variant: Variant | None = "scalar_rgb"
+    """Of Mitsuba; None where no view is Mitsuba's."""
+    tungsten: Path | None = None
+    """The program, where a view is Tungsten's."""
     samples: Samples = field(default_factory=Samples)
     film: Film = field(default_factory=Film)
     layout: Layout = "layers"
@@ -44,7 +49,12 @@ class RenderConfig:
 def claim(out: Path, config: RenderConfig) -> None:
     """Write down what is rendered here. Raises BadInput where something else was: files of both would be mixed."""
     out.mkdir(parents=True, exist_ok=True)
-    said = {**asdict(config), "mitsuba": version(), "generation": GENERATION}
+    said = {**asdict(config), "generation": GENERATION}
+    del said["tungsten"]  # where it lies does not matter
+    if config.variant:
+        said["mitsuba"] = version()
+    if config.tungsten:
+        said["tungsten"] = fingerprint(config.tungsten)
     path = out / SAYS
     if not path.exists():
         with write_whole(path) as file:
@@ -77,7 +87,7 @@ def render_views(views: Sequence[View], config: RenderConfig, out: Path, workers
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
     context = multiprocessing.get_context("spawn")
     # A few hundred frames a process: what the renderer's compiler keeps of every scene is not given back.
-    pool = ProcessPoolExecutor(workers, context, start_renderer, (config.variant, threads), max_tasks_per_child=200)
+    pool = ProcessPoolExecutor(workers, context, start_worker, (threads,), max_tasks_per_child=200)
     with pool:
         waiting = {pool.submit(render_one, view, config, out): view for view in views}
         try:
@@ -91,19 +101,32 @@ def render_views(views: Sequence[View], config: RenderConfig, out: Path, workers
                 future.cancel()
 
 
-def start_renderer(variant: Variant, threads: int) -> None:
-    global _mitsuba
+def start_worker(threads: int) -> None:
+    global _threads
     die_with_parent()
-    # What is wrong with it is said by the first frame: of a process that fails here, nobody learns why.
-    with contextlib.suppress(BadInput):
-        _mitsuba = load_mitsuba(variant, threads)
+    _threads = threads
 
 
 def render_one(view: View, config: RenderConfig, out: Path) -> int:
-    mitsuba = _mitsuba or load_mitsuba(config.variant, 1)
-    note = {"scene": str(getattr(view.scene, "name", view.scene)), "renderer": f"mitsuba {mitsuba.__version__}"}
-    note["variant"] = config.variant
-    return render_frame(view, config.samples, config.film, mitsuba, out, note, config.layout)
+    note = {"scene": str(getattr(view.scene, "name", view.scene))}
+    open_view: Open
+    if view.by_tungsten:
+        assert config.tungsten
+        open_view = partial(TungstenRenderer, config.tungsten, threads=_threads)
+        note["renderer"] = f"tungsten {fingerprint(config.tungsten)}"
+    else:
+        assert config.variant
+        mitsuba = loaded_mitsuba(config.variant)
+        open_view = partial(Renderer, mitsuba)
+        note |= {"renderer": f"mitsuba {mitsuba.__version__}", "variant": config.variant}
+    return render_frame(view, config.samples, config.film, open_view, out, note, config.layout)
+
+
+def loaded_mitsuba(variant: Variant) -> Any:
+    """Once a process. What is wrong with it is said by a frame: of a process that fails as it starts, nobody learns."""
+    global _mitsuba
+    _mitsuba = _mitsuba or load_mitsuba(variant, _threads)
+    return _mitsuba
 
 
 def best_variant() -> Variant:

@@ -8,9 +8,10 @@ Every file is written aside and renamed, and what is there is not done again. Na
 """
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,12 @@ from numpy.typing import NDArray
 from pipeline.atomic import write_whole
 from pipeline.errors import BadInput
 from pipeline.exr.pixels import encode
-from pipeline.rendering.renderer import SEEDS, Film, Planes, Renderer
+from pipeline.rendering.renderer import SEEDS, Film, Planes
 from pipeline.rendering.scenes import View
 from pipeline.sharding.frames import storage_type
 
 Layout = Literal["layers", "buffers"]
+
 
 SUMS = ".sums"  # of an unfinished reference
 CHUNKS = 8  # of a reference, at least: its standard error is that of their mean
@@ -36,6 +38,19 @@ LAYERS: dict[str, tuple[str, ...]] = {
 }
 WORDS = {"albedo": "alb", "normal": "nrm", "depth": "z", "color": "hdr"}  # in the order of writing
 RGB, Z = LAYERS["color"], LAYERS["depth"]
+
+
+class FrameRenderer(Protocol):
+    """One view of a scene, ready to be rendered as often as wanted."""
+
+    film: Film
+
+    def render(self, spp: int, seed: int) -> dict[str, Planes]: ...
+
+    def radiance(self, spp: int, seed: int) -> Planes: ...
+
+
+Open = Callable[[View, Film], FrameRenderer]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +112,13 @@ def whole(stem: Path, layout: Layout) -> Path:
 
 
 def render_frame(
-    view: View, samples: Samples, film: Film, mitsuba: Any, out: Path, note: dict[str, str], layout: Layout = "layers"
+    view: View,
+    samples: Samples,
+    film: Film,
+    open_view: Open,
+    out: Path,
+    note: dict[str, str],
+    layout: Layout = "layers",
 ) -> int:
     """Render what is missing of a frame; how many renders were made.
 
@@ -111,7 +132,7 @@ def render_frame(
         reference.with_suffix(SUMS).unlink(missing_ok=True)
     if not missing and not grow:
         return 0
-    renderer = Renderer(mitsuba, view, film)
+    renderer = open_view(view, film)
     for stem, seed in missing.items():
         buffers = renderer.render(samples.spp, seed)
         save(stem, layout, buffers, {**note, "spp": str(samples.spp), "seed": str(seed)})
@@ -123,7 +144,7 @@ def render_frame(
     return len(missing) + grow
 
 
-def grow_reference(renderer: Renderer, samples: Samples, numbers: list[int], stem: Path) -> dict[str, Planes]:
+def grow_reference(renderer: FrameRenderer, samples: Samples, numbers: list[int], stem: Path) -> dict[str, Planes]:
     """The mean of all chunks and its standard error; sums are kept after each, so that a stopped one goes on."""
     count, spp = samples.chunks()
     sums_path = stem.with_suffix(SUMS)

@@ -113,5 +113,5 @@ def scene_files(scenes: str, seed: int) -> list[Path]:
     names = sorted(folder.glob(f"*{XML}")) if folder.is_dir() else [Path(name) for name in sorted(glob(scenes))]
     if folder.is_dir() and not names:
         raise BadInput("a folder without scenes", scenes, f"no *{XML}", f"Mitsuba's scenes, or {ROOMS}")
-    views = list_views(names or [folder], 0, 1, seed)
+    views = list_views(names or [folder], 0, 1, seed, (XML,))
     return [view.scene for view in views if isinstance(view.scene, Path)]

@@ -1,6 +1,7 @@
 """Renders by Mitsuba: independent noise, references that know their error, and files that are the same after a kill."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -94,7 +95,7 @@ def test_a_killed_frame_goes_on_to_the_same_bytes(mitsuba: Any, view: View, tmp_
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir()
     broken.mkdir()
-    assert render_frame(view, samples, film, mitsuba, whole, {}) == 3
+    assert render_frame(view, samples, film, partial(Renderer, mitsuba), whole, {}) == 3
     render, calls = Renderer.radiance, iter(range(100))
 
     def dying(self: Renderer, spp: int, seed: int) -> Any:
@@ -104,23 +105,23 @@ def test_a_killed_frame_goes_on_to_the_same_bytes(mitsuba: Any, view: View, tmp_
 
     monkeypatch.setattr(Renderer, "radiance", dying)
     with pytest.raises(KeyboardInterrupt):
-        render_frame(view, samples, film, mitsuba, broken, {})
+        render_frame(view, samples, film, partial(Renderer, mitsuba), broken, {})
     assert len(list(broken.glob("*.exr"))) == 2
     assert [path.name for path in broken.glob("*.sums")] == [f"{view.name}_ref_0016spp.sums"]
     next(broken.glob("*.exr")).unlink()
-    assert render_frame(view, samples, film, mitsuba, broken, {}) == 2
+    assert render_frame(view, samples, film, partial(Renderer, mitsuba), broken, {}) == 2
     assert sum(1 for _ in calls) == 100 - 4 - 5  # three chunks were kept, the one that died and four more were made
     files = {path.name: path.read_bytes() for path in whole.iterdir()}
     assert files == {path.name: path.read_bytes() for path in broken.iterdir()}
     next(broken.glob("*_ref_*")).with_suffix(".sums").touch()  # what a kill after the reference's renaming leaves
-    assert render_frame(view, samples, film, mitsuba, broken, {}) == 0
+    assert render_frame(view, samples, film, partial(Renderer, mitsuba), broken, {}) == 0
     assert files == {path.name: path.read_bytes() for path in broken.iterdir()}
 
 
 def test_a_reference_knows_its_error(mitsuba: Any, view: View, tmp_path: Path) -> None:
     """The standard error in the file is that of the distance to the mean of other samples."""
     film, samples = Film(width=32, height=32, max_depth=3), Samples(realisations=1, spp=1, reference_spp=64)
-    render_frame(view, samples, film, mitsuba, tmp_path, {})
+    render_frame(view, samples, film, partial(Renderer, mitsuba), tmp_path, {})
     (path,) = tmp_path.glob("*_ref_*.exr")
     frame = read_frame(parse(path.read_bytes(), path))
     mean = frame.buffers["color"].astype(np.float64)
@@ -137,8 +138,8 @@ def test_a_file_for_each_buffer(mitsuba: Any, view: View, tmp_path: Path) -> Non
     layers, buffers = tmp_path / "layers", tmp_path / "buffers"
     layers.mkdir()
     buffers.mkdir()
-    assert render_frame(view, samples, film, mitsuba, layers, {}) == 3
-    assert render_frame(view, samples, film, mitsuba, buffers, {}, "buffers") == 3
+    assert render_frame(view, samples, film, partial(Renderer, mitsuba), layers, {}) == 3
+    assert render_frame(view, samples, film, partial(Renderer, mitsuba), buffers, {}, "buffers") == 3
     words = [f"{spp}.{word}" for spp in ("00001spp", "0001spp") for word in ("alb", "hdr", "nrm", "z")]
     assert sorted(path.name for path in buffers.iterdir()) == sorted(
         f"{view.name}_{word}.exr" for word in (*words, "0016spp.hdr")
@@ -158,7 +159,7 @@ def test_a_file_for_each_buffer(mitsuba: Any, view: View, tmp_path: Path) -> Non
 
     before = {path.name: path.read_bytes() for path in buffers.iterdir()}
     (buffers / f"{view.name}_00001spp.hdr.exr").unlink()  # as a kill before the last of a render's files leaves it
-    assert render_frame(view, samples, film, mitsuba, buffers, {}, "buffers") == 1
+    assert render_frame(view, samples, film, partial(Renderer, mitsuba), buffers, {}, "buffers") == 1
     assert before == {path.name: path.read_bytes() for path in buffers.iterdir()}
     with pytest.raises(BadInput, match=r"none by its name(.|\n)*1 samples per pixel"):
         stems(view, Samples(spp=1, reference_spp=1), film, "buffers")
