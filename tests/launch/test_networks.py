@@ -28,11 +28,12 @@ def denoiser(name: str) -> Denoiser:
 @pytest.mark.parametrize("name", ["red30", "nafnet_small"])
 def test_trained_on_two_ranks_and_used(name: str, run_verb: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
     options = [*tiny, f"--network.name={name}", "--train.images=8", "--optim.lr=1e-4", "--data.validation="]
+    options += ["--pairs.crop=16"]
     done = run_verb("launch.train", "run=run", *options, ranks=2)
     assert done.returncode == 0, done.stderr
-    loaded = Denoiser.load(tmp_path / "run", CPU, Inference(tile=32, self_ensemble=True))
+    loaded = Denoiser.load(tmp_path / "run", CPU, Inference(tile=16, self_ensemble=True))
     assert loaded.net.config.name == name
-    noisy = torch.rand(3, 40, 50)
+    noisy = torch.rand(3, 20, 26)
     export.main([str(tmp_path / "run"), "--format", "safetensors", "--out", str(tmp_path / "net.safetensors")])
     again = Denoiser.load(tmp_path / "net.safetensors", CPU, Inference(self_ensemble=True))
     assert torch.allclose(again(noisy), loaded(noisy), atol=1e-5)

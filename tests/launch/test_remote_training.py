@@ -62,6 +62,7 @@ def test_two_ranks_train_as_on_the_set_here(
         assert sum(path.stat().st_size for path in cache.glob("*/*.tar")) <= 2 * largest
 
 
+@pytest.mark.faults
 def test_with_lanes_each_node_reads_its_part(
     run_verb: Run, child_environment: dict[str, str], tiny: tuple[str, ...], tmp_path: Path
 ) -> None:

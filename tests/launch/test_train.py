@@ -371,7 +371,7 @@ def test_every_interval_in_minutes(run_verb: Any, tiny: tuple[str, ...], tmp_pat
     options += ["--wandb.mode=offline", "--wandb.histograms_every_images=0", "--wandb.histograms_every_minutes=0.004"]
     options += ["--data.validation_pictures=1"]
     run = tmp_path / "run"
-    done = run_verb("launch.train", f"run={run}", *tiny, *options, "--train.images=240", ranks=2)
+    done = run_verb("launch.train", f"run={run}", *tiny, *options, "--train.images=120", ranks=2)
     assert done.returncode == 0, done.stderr
     lines = metrics(run)
     logged, validated = (
@@ -379,7 +379,7 @@ def test_every_interval_in_minutes(run_verb: Any, tiny: tuple[str, ...], tmp_pat
     )
     assert len(logged) > 3
     assert len(validated) > 1
-    assert logged[-1] == validated[-1] == 240
+    assert logged[-1] == validated[-1] == 120
     assert len(list((run / "checkpoints").glob("[0-9]*.pt"))) == 2
     assert any("weights/enc_conv0.weight.values" in row for row in wandb_history(run))
     assert all(0.05 < line["memory/peak_gb"] < 100 for line in lines if "train/loss" in line)

@@ -280,7 +280,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - rss, most - before)
 """
 
 
-@pytest.mark.parametrize("name", ["packed.tif", "tiled.tif"])
+@pytest.mark.parametrize("name", ["packed.tif", pytest.param("tiled.tif", marks=pytest.mark.faults)])
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_large_packed_file_is_never_in_memory(name: str, tmp_path: Path, child_environment: Any) -> None:
     """200 MB in and 200 MB out within 200 MB of memory; decoded whole, it does not fit."""
@@ -296,7 +296,7 @@ def test_a_large_packed_file_is_never_in_memory(name: str, tmp_path: Path, child
     assert int(done.stdout.split()[1]) * 1024 > 300e6, "the twin"
 
 
-@pytest.mark.parametrize("name", ["big.tif", "big.npy"])
+@pytest.mark.parametrize("name", ["big.tif", pytest.param("big.npy", marks=pytest.mark.faults)])
 def test_a_large_file_is_never_in_memory(name: str, tmp_path: Path, child_environment: Any) -> None:
     """300 MB in and 300 MB out within 150 MB."""
     shape = (3, 5000, 20_000) if name.endswith("npy") else (5000, 20_000, 3)
