@@ -19,8 +19,10 @@ results: setup $(RECIPES:%=$(RESULTS)/scores/%)  ## train and measure configs/re
 
 # The scores get their name when all of them are there; until then make asks for them again, and training resumes.
 SET = photos
-$(RESULTS)/scores/gaussian-128: private INIT = init=$(RESULTS)/runs/gaussian
-$(RESULTS)/scores/gaussian-128: | $(RESULTS)/scores/gaussian
+# A recipe NAME-128 goes on from what NAME has trained.
+LARGER = $(patsubst configs/results/%.yaml,$(RESULTS)/scores/%,$(wildcard configs/results/*-128.yaml))
+$(LARGER): private INIT = init=$(RESULTS)/runs/$(@F:-128=)
+$(LARGER): $(RESULTS)/scores/%-128: | $(RESULTS)/scores/%
 $(RESULTS)/scores/leaves: private SET = leaves
 $(RESULTS)/scores/leaves: | $(RESULTS)/leaves/index.json
 $(RESULTS)/scores/%: configs/results/%.yaml | $(RESULTS)/photos/index.json
