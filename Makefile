@@ -55,7 +55,7 @@ include configs/results/results.mk
 test: setup  ## all tests, as many at a time as there are cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist worksteal $(ARGS)
 
-test-faults: setup  ## slow tests of what a cluster does to a training: ranks and nodes killed, frozen, replaced, added
+test-faults: setup  ## slow tests: ranks and nodes killed, frozen, replaced, added; benchmarks in small, sets and files of size
 	$(BIN)/python -m pytest -m faults $(ARGS)
 
 test-slurm: setup  ## the batch scripts under a real Slurm of two nodes on this machine: as root, with slurm-wlm and munge

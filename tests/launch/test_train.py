@@ -119,6 +119,7 @@ def test_ranks_change_results_by_rounding_alone(
     )
 
 
+@pytest.mark.faults
 def test_ranks_that_share_out_lanes_change_results_by_rounding_alone(
     run_verb: Any, tiny: tuple[str, ...], tmp_path: Path
 ) -> None:

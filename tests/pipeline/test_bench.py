@@ -21,6 +21,7 @@ def quoted(pictures: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(pictures, tmp_path / "it's a folder"))
 
 
+@pytest.mark.faults
 def test_writers_are_compared(quoted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "on").mkdir()
     table = tmp_path / "table.json"

@@ -89,7 +89,7 @@ def made(of: Path, corruption: str, world: int, workers: int, start: int, **opti
     return found
 
 
-@pytest.mark.parametrize("lanes", [2, 4])
+@pytest.mark.parametrize("lanes", [2, pytest.param(4, marks=pytest.mark.faults)])
 @pytest.mark.parametrize("crops", [1, 2])
 def test_ranks_and_workers_change_no_byte(shards: Path, lanes: int, crops: int) -> None:
     """From anywhere on, over the ends of epochs."""

@@ -13,6 +13,7 @@ from launch.world import World
 ALONE = World(0, 1, torch.device("cpu"))
 
 
+@pytest.mark.faults
 def test_one_short_measurement(run_verb: Any, shards: Path, tmp_path: Path) -> None:
     options = (
         "--crop",

@@ -32,6 +32,7 @@ def job(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
     return Job(folder, 32, 1, 4)
 
 
+@pytest.mark.faults
 def test_rows_are_compared(run_verb: Run, shards: Path, tmp_path: Path) -> None:
     options = (
         "--crop",
