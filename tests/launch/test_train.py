@@ -49,6 +49,13 @@ def largest_difference(one: dict[str, Any], other: dict[str, Any], part: str) ->
     return max(float((one[part][name] - other[part][name]).abs().max()) for name in one[part])
 
 
+def common_difference(one: dict[str, Any], other: dict[str, Any], part: str) -> float:
+    """What all weights but one in a thousand stay within."""
+    return float(
+        torch.cat([(one[part][name] - other[part][name]).abs().flatten() for name in one[part]]).quantile(0.999)
+    )
+
+
 def test_a_run_explains_itself(trained: Path, shards: Path) -> None:
     about = json.loads((trained / "about.json").read_text())["starts"][0]
     assert about["data"]["samples_sha256"] == ShardSet(shards).index.samples_sha256
@@ -103,14 +110,15 @@ def test_ranks_change_results_by_rounding_alone(
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("done: 24 images") == 1, "rank 0 alone talks"
     one, several = final(trained), final(tmp_path / "run")
-    # Adam divides by the gradient's size, so rounding moves the few weights with tiny gradients furthest; other
-    # data or another division of the loss would move all of them by up to 6e-3, the sum of the rates.
-    assert largest_difference(one, several, "network") < 2e-4
-    assert largest_difference(one, several, "ema") < 2e-4
+    # Adam divides by the gradient's size, so rounding moves the few weights with tiny gradients furthest: with four
+    # ranks 74 of a million by more than 2e-4. Other data would move all of them by up to 6e-3, the sum of the rates.
+    assert common_difference(one, several, "network") < 1e-4
+    assert common_difference(one, several, "ema") < 1e-4
+    assert common_difference(one, final(trained, "000000000016.pt"), "network") > 1e-4, "the twin: eight images less"
     losses = [
         [line["train/loss"] for line in metrics(run) if "train/loss" in line] for run in (trained, tmp_path / "run")
     ]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
     validation = [[line for line in metrics(run) if "val/psnr_srgb8_db" in line] for run in (trained, tmp_path / "run")]
     assert [line["images"] for line in validation[0]] == [line["images"] for line in validation[1]]
     assert validation[0][-1]["val/psnr_srgb8_db"] == pytest.approx(validation[1][-1]["val/psnr_srgb8_db"], abs=1e-2)
