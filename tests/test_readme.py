@@ -1,5 +1,6 @@
 """The documents keep their word: every command, target, option and file that they name exists."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -42,9 +43,10 @@ def test_commands_name_verbs_and_options_that_exist(words: list[str], run_verb: 
 
 
 def dry_run(target: str) -> str:
-    """What make would do; told how many processes, as it would ask torch."""
+    """What make would do without ARGS, which are pytest's here; told how many processes, as it would ask torch."""
     command = ["make", "--dry-run", "PROCESSES=2", target]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    environment = {name: value for name, value in os.environ.items() if name not in ("ARGS", "MAKEFLAGS")}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
 
 
 def test_make_targets_exist() -> None:
