@@ -28,7 +28,7 @@ help:  ## this list
 
 setup: $(VENV)/ready  ## virtual environment with everything installed
 
-$(VENV)/ready: pyproject.toml
+$(VENV)/ready: pyproject.toml pipeline/core.c
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'

@@ -1,6 +1,5 @@
 """Noise where the network is: workers ship crops as they are stored, and noise is drawn over whole batches of them."""
 
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.compiled import core
 from pipeline.corruption import CorruptionConfig
 from pipeline.picture import Pixels
 from pipeline.randomness import key, mix
@@ -38,18 +38,15 @@ def places(seed: int, draws: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray((words >> np.uint64(11)) * 2.0**-53)
 
 
-def stack(crops: list[Pixels], deep: bool, mirrored: Sequence[int] = ()) -> Tensor:
-    """Crops (C, H, W) as one batch of three channels, of 8 bits or `deep` of 16, in which white is always 65535.
-
-    Rows that are `mirrored` are turned left to right here, by torch: numpy copies them a byte at a time, which takes
-    longer than all the rest.
-    """
-    batch = np.empty((len(crops), 3, *crops[0].shape[1:]), np.uint16 if deep else np.uint8)
+def stack(crops: list[Pixels], deep: bool, batch: Pixels | None = None) -> Tensor:
+    """Crops (C, H, W) as one batch of three channels, of 8 bits or `deep` of 16, in which white is always 65535."""
+    if batch is None:
+        batch = np.empty((len(crops), 3, *crops[0].shape[1:]), np.uint16 if deep else np.uint8)
     for there, crop in zip(batch, crops, strict=True):
-        there[:] = crop.astype(np.uint16) * np.uint16(257) if deep and crop.dtype == np.uint8 else crop
-    if mirrored:
-        words = torch.from_numpy(batch.view(np.int16) if deep else batch)  # torch turns no uint16
-        words[mirrored] = words[mirrored].flip(3)
+        if core:
+            core.cut(there, crop)
+        else:
+            there[:] = crop.astype(np.uint16) * np.uint16(257) if deep and crop.dtype == np.uint8 else crop
     return torch.from_numpy(batch)
 
 

@@ -1,10 +1,9 @@
 """Batches of pairs from any draw on, made by worker processes ahead of time; the wait for them is measured."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import gcd
-from typing import Any
 
 import torch
 
@@ -18,7 +17,7 @@ from pipeline.remote.look_ahead import LookAhead
 from pipeline.render_pairs import RenderPairDataset
 from pipeline.rendering.on_demand import RenderedSet
 from pipeline.shot_pairs import ShotPairs
-from pipeline.workers import Workers
+from pipeline.workers import Make, Workers
 
 CPU = torch.device("cpu")
 
@@ -148,7 +147,7 @@ def load_pairs(
     """
     refuse_siblings(dataset, share, config)
     share = replace(share, lanes=dataset.order.lanes)
-    make: Callable[[Sequence[int]], Any] = dataset.__getitem__
+    make: Make = dataset.make
     if not isinstance(dataset.shards, RenderedSet) and isinstance(dataset.shards.files, ShardCache):
         make = LookAhead(make, dataset.order, dataset.shards.files, share.lanes_here, forks=config.workers > 0)
     if share.lanes == 1:
@@ -162,7 +161,7 @@ def load_pairs(
         end_renderer(dataset)  # which made the example; workers have renderers of their own
 
     def take() -> AnyPair | CleanCrops:
-        batch = next(workers) if workers else make(next(draws))
+        batch = next(workers) if workers else make(next(draws), ())
         if isinstance(batch, BadInput):
             raise batch
         return batch

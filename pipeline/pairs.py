@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
@@ -84,6 +85,9 @@ class RealPairs(Dataset[Pair | BadInput]):
         raise NotImplementedError
 
     def __getitem__(self, draws: Sequence[int]) -> Pair | BadInput:
+        return self.make(draws)
+
+    def make(self, draws: Sequence[int], _into: Sequence[NDArray[Any]] = ()) -> Pair | BadInput:
         """The batch of these draws; what is wrong with the data is returned, as PairDataset does."""
         try:
             return self.batch(draws)
@@ -122,24 +126,25 @@ class PairDataset(Dataset[AnyPair | CleanCrops | BadInput]):
         self._kept = KeptPictures(order.crops.per_image)
 
     def __getitem__(self, draws: Sequence[int]) -> AnyPair | CleanCrops | BadInput:
-        """The batch of these draws, or what the device makes it of. What is wrong with the data is returned, to be
-        raised where it is read: raised in a worker process, it would reach the user inside two tracebacks.
+        return self.make(draws)
+
+    def make(self, draws: Sequence[int], into: Sequence[NDArray[Any]] = ()) -> AnyPair | CleanCrops | BadInput:
+        """The batch of these draws; or what the device makes it of, `into` the arrays of a batch if there are any.
+
+        What is wrong with the data is returned, to be raised where it is read: raised in a worker process, it would
+        reach the user inside two tracebacks.
         """
         try:
-            return self.crops(draws) if self.on_device else self.batch(draws)
+            return self.crops(draws, into) if self.on_device else self.batch(draws)
         except BadInput as error:
             return error
 
-    def crops(self, draws: Sequence[int]) -> CleanCrops:
-        """The clean crops of these draws, as they are stored."""
+    def crops(self, draws: Sequence[int], into: Sequence[NDArray[Any]] = ()) -> CleanCrops:
+        """The clean crops of these draws, as they are stored; in the first array where one is given."""
         numbers = np.asarray(draws, dtype=np.int64)
         samples, where = self.order.samples(draws).tolist(), places(self.seed, numbers).tolist()
-        cut, mirrored = [], []
-        for row, (sample, place) in enumerate(zip(samples, where, strict=True)):
-            cut.append(self.view(sample, (*place[:3], 1.0)))
-            if self.config.flips and place[3] < 0.5:
-                mirrored.append(row)
-        return CleanCrops(stack(cut, self.deep, mirrored), torch.from_numpy(numbers))
+        cut = [self.view(sample, place) for sample, place in zip(samples, where, strict=True)]
+        return CleanCrops(stack(cut, self.deep, into[0] if into else None), torch.from_numpy(numbers))
 
     def noisy(self, crops: CleanCrops) -> AnyPair:
         """The pairs of clean crops, on the device that these are on: the same for any other crops beside them."""

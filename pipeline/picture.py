@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from pipeline.compiled import core
 from pipeline.errors import BadInput
 
 Pixels = NDArray[Any]
@@ -168,6 +169,9 @@ def to_unit(pixels: Pixels, unit: NDArray[np.float32] | None = None) -> NDArray[
     Into `unit` (3, H, W) where it is given, in one go whatever the pixels' layout.
     """
     unit = np.empty((3, *pixels.shape[1:]), np.float32) if unit is None else unit
+    if core:
+        core.cut(unit, pixels)
+        return unit
     return np.divide(pixels, np.float32(np.iinfo(pixels.dtype).max), out=unit, dtype=np.float32)
 
 

@@ -40,10 +40,19 @@ class Slots:
         self.lent: dict[int, int] = {}
         """How many parts of a slot somebody still has."""
 
+    def parts(self, slot: int) -> Sequence[NDArray[Any]]:
+        """What a slot consists of, to be written to."""
+        return self._slots[slot]
+
     def fill(self, slot: int, rows: Sequence[int] | slice, batch: Sequence[Tensor]) -> None:
-        """Write some rows of a slot. Raises ValueError where they are of another kind, as that would be a mistake."""
+        """Write some rows of a slot; what has been made in it is there.
+
+        Raises ValueError where they are of another kind, as that would be a mistake.
+        """
         for there, part in zip(self._slots[slot], batch, strict=True):
             ours = part.numpy()
+            if ours.ctypes.data == there.ctypes.data:
+                continue
             if ours.dtype != there.dtype or ours.shape[1:] != there.shape[1:]:
                 raise ValueError(f"{ours.dtype} {ours.shape[1:]} for a slot of {there.dtype} {there.shape[1:]}")
             there[rows] = ours

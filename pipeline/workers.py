@@ -1,6 +1,7 @@
 """Processes that make batches ahead of time, in slots that they share with the one that trains."""
 
 import atexit
+import gc
 import multiprocessing
 import os
 import select
@@ -14,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from pipeline.errors import BadInput
 from pipeline.memory import keep_freed_memory
@@ -23,7 +25,8 @@ from pipeline.slots import Slots
 HELD = 2  # batches that the training process may keep before it is given copies: that of a step, and the one before
 LOOK_S = 5.0  # between two looks of an idle worker at whether its parent still lives
 
-Make = Callable[[Sequence[int]], Any]
+Make = Callable[[Sequence[int], Sequence[NDArray[Any]]], Any]
+"""Makes the batch of some draws, perhaps in arrays that are offered for its parts; none are offered for some rows."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Workers:
         self.pin, self.lanes, self.batches = pin, lanes, batches
         first = next(batches)
         self.upcoming = deque([first])
-        example = make(first[:1])
+        example = make(first[:1], ())
         if isinstance(example, BadInput):
             raise example
         self.slots = Slots(example, len(first), count * prefetch + HELD)
@@ -175,6 +178,7 @@ def work(make: Make, slots: Slots, pipe: Connection, parent: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, DEAF_TO)
     torch.set_num_threads(1)
     keep_freed_memory()
+    gc.freeze()  # what was there before the fork is not looked through for garbage: a tenth of a small crop's time
     news = select.poll()  # pipe.poll() makes one at every call, which takes as long as to cut two crops
     news.register(pipe.fileno(), select.POLLIN)
     while True:
@@ -191,7 +195,7 @@ def work(make: Make, slots: Slots, pipe: Connection, parent: int) -> None:
 def done(make: Make, slots: Slots, task: Task) -> BadInput | str | None:
     """Make it; what went wrong is returned, to be raised where it is read."""
     try:
-        batch = make(task.draws)
+        batch = make(task.draws, slots.parts(task.slot) if isinstance(task.rows, slice) else ())
         if isinstance(batch, BadInput):
             return batch
         slots.fill(task.slot, task.rows, batch)

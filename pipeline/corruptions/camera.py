@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.corruptions.draws import Generators, Strength, counts, normal
+from pipeline.corruptions.draws import Generators, Strength, counts, normal_around
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def camera(clean: Tensor, electrons: Strength, read_noise_e: float, generators: 
     Katkovnik and Egiazarian 2008.
     """
     photons = counts(to_linear(clean) * electrons, generators)
-    return (photons + read_noise_e * normal(clean.shape, generators)) / electrons
+    return normal_around(photons, read_noise_e, generators) / electrons
 
 
 def to_linear(encoded: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from pipeline.corruptions.counts import counts_by_counting
+from pipeline.normals import fill
 from pipeline.philox import Philox
 
 Generators = Generator | Sequence[Generator] | Philox
@@ -19,7 +20,25 @@ def normal(shape: Sequence[int], generators: Generators) -> Tensor:
     """Independent draws of the standard normal distribution, float32."""
     if isinstance(generators, Philox):
         return generators.normal(shape)
-    return _fill(torch.empty(shape), generators, lambda part, generator: part.normal_(generator=generator))
+    return _fill(torch.empty(shape), generators, _fill_normal)
+
+
+def normal_around(mean: Tensor, deviation: Strength, generators: Generators) -> Tensor:
+    """Independent draws of normal distributions of such means and standard deviations: `normal`, scaled and moved.
+
+    Numbers are made and added while they are in the processor's cache.
+    """
+    if isinstance(generators, Philox):
+        return generators.normal(mean.shape).mul_(deviation).add_(mean)  # in place: fresh memory costs as much again
+    mean = mean.contiguous()
+    noisy = torch.empty_like(mean)
+    if isinstance(generators, Generator):
+        fill(noisy.numpy(), _key(generators), float(deviation), mean.numpy())
+        return noisy
+    each = deviation.flatten().tolist() if isinstance(deviation, Tensor) else [deviation] * len(noisy)
+    for there, around, scale, generator in zip(noisy.numpy(), mean.numpy(), each, generators, strict=True):
+        fill(there, _key(generator), scale, around)
+    return noisy
 
 
 def uniform(shape: Sequence[int], generators: Generators) -> Tensor:
@@ -61,3 +80,13 @@ def _fill(
     for part, generator in zip(empty, generators, strict=True):
         fill(part, generator)
     return empty
+
+
+def _fill_normal(part: Tensor, generator: Generator) -> Tensor:
+    fill(part.numpy(), _key(generator))
+    return part
+
+
+def _key(generator: Generator) -> tuple[int, int, int]:
+    a, b, c = torch.empty(3, dtype=torch.int64).random_(generator=generator).tolist()
+    return a, b, c

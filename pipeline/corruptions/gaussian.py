@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from pipeline.corruptions.draws import Generators, Strength, normal
+from pipeline.corruptions.draws import Generators, Strength, normal, normal_around
 
 REACH = 4  # standard deviations at which the blur is cut off; 6e-5 of its weight lies beyond
 
@@ -16,7 +16,7 @@ def gaussian(clean: Tensor, sigma: Strength, generators: Generators) -> Tensor:
     `sigma` is in the unit of `clean`. Not clipped: clipping a noisy target biases it, by 10/255 at black for
     sigma 25/255, and the mean of the target is what the network learns. Source: Lehtinen et al. 2018, section 3.1.
     """
-    return normal(clean.shape, generators).mul_(sigma).add_(clean)  # in place: a fresh batch costs as much as the sum
+    return normal_around(clean, sigma, generators)
 
 
 def brown(clean: Tensor, sigma: Strength, bandwidth_px: float, generators: Generators) -> Tensor:

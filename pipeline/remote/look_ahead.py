@@ -2,14 +2,17 @@
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from heapq import merge
 from itertools import chain, islice
 from typing import Any
 
+from numpy.typing import NDArray
+
 from pipeline.errors import BadInput
 from pipeline.order import Order
 from pipeline.remote.cache import ShardCache
+from pipeline.workers import Make
 
 AGAIN_S = 5.0  # between two looks at what there is room for by now
 
@@ -24,7 +27,7 @@ class LookAhead:
 
     def __init__(
         self,
-        make: Callable[[Sequence[int]], Any],
+        make: Make,
         order: Order,
         cache: ShardCache,
         lanes: Sequence[int],
@@ -42,12 +45,12 @@ class LookAhead:
         self.unasked: set[int] = set()
         self.moved = threading.Event()
 
-    def __call__(self, draws: Sequence[int]) -> Any:
+    def __call__(self, draws: Sequence[int], into: Sequence[NDArray[Any]] = ()) -> Any:
         if os.getpid() != self.passive:
             row = self.order.row(min(draws))
             if row >= self.until:
                 self.enter(row)
-        return self.make(draws)
+        return self.make(draws, into)
 
     def enter(self, row: int) -> None:
         """Tell the cache what is needed from here on, and let the thread fetch that."""

@@ -117,15 +117,6 @@ def test_pictures_of_8_and_16_bits_grey_and_colour_share_a_batch() -> None:
     assert stack([grey, grey], deep=False).dtype == torch.uint8
 
 
-@pytest.mark.parametrize("deep", [False, True])
-def test_mirrored_rows_are_turned_left_to_right(deep: bool) -> None:
-    crops = [np.random.default_rng(number).integers(0, 256, (3, 5, 7), dtype=np.uint8) for number in range(4)]
-    plain, turned = stack(crops, deep).numpy(), stack(crops, deep, [1, 3]).numpy()
-    assert plain.dtype == turned.dtype == (np.uint16 if deep else np.uint8)
-    for row in range(4):
-        assert np.array_equal(turned[row], plain[row][..., ::-1] if row % 2 else plain[row])
-
-
 def test_crops_are_those_of_their_places(shards: Path) -> None:
     """Pixels, place and mirroring as `geometry.cropped_at` has them, whoever mirrors."""
     pairs = dataset(shards, "gaussian")

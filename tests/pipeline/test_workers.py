@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from pipeline.errors import BadInput
 from pipeline.pairs import Pair
@@ -19,9 +21,10 @@ from pipeline.workers import HELD, Workers
 from tests.conftest import ROOT, environment
 
 BATCH = 8
+Into = Sequence[NDArray[np.float32]]
 
 
-def make(draws: Sequence[int]) -> Pair:
+def make(draws: Sequence[int], _into: Into = ()) -> Pair:
     rows = torch.tensor(draws, dtype=torch.float32).view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
     return Pair(rows.clone(), -rows)
 
@@ -31,7 +34,7 @@ def batches() -> Iterator[Sequence[int]]:
 
 
 @contextmanager
-def working(how: Callable[[Sequence[int]], object] = make, count: int = 2, **options: int) -> Iterator[Workers]:
+def working(how: Callable[..., object] = make, count: int = 2, **options: int) -> Iterator[Workers]:
     workers = Workers(how, batches(), count, 2, **options)  # type: ignore[arg-type]
     try:
         yield workers
@@ -70,7 +73,7 @@ def test_batches_that_are_let_go_share_few_slots() -> None:
         assert len(places) <= 2 * 2 + HELD
 
 
-def who_makes(draws: Sequence[int]) -> Pair:
+def who_makes(draws: Sequence[int], _into: Into = ()) -> Pair:
     rows = torch.full((len(draws), 1, 1, 1), float(os.getpid()), dtype=torch.float64)
     return Pair(rows, rows)
 
@@ -82,17 +85,34 @@ def test_by_lanes_the_same_worker_has_the_same_draws() -> None:
         assert all(torch.equal(makers[0], makers[turn]) for turn in range(4))
 
 
-def bad_at_40(draws: Sequence[int]) -> Pair | BadInput:
+def in_place(draws: Sequence[int], into: Into = ()) -> Pair:
+    """The source where it is to be, unless it is to be some rows of a batch, and the target elsewhere."""
+    pair = make(draws)
+    if into:
+        into[0][:] = pair.source.numpy()
+        pair = Pair(torch.from_numpy(into[0]), pair.target)
+    return pair
+
+
+@pytest.mark.parametrize("lanes", [1, 64])
+def test_what_is_made_in_its_slot_is_the_same(lanes: int) -> None:
+    with working(in_place, lanes=lanes) as workers:
+        for number in range(12):
+            batch, expected = next(workers), make(range(number * BATCH, (number + 1) * BATCH))
+            assert all(torch.equal(part, other) for part, other in zip(batch, expected, strict=True))
+
+
+def bad_at_40(draws: Sequence[int], _into: Into = ()) -> Pair | BadInput:
     return BadInput("a damaged sample", "shard 3") if 40 in draws else make(draws)
 
 
-def fail_at_40(draws: Sequence[int]) -> Pair:
+def fail_at_40(draws: Sequence[int], _into: Into = ()) -> Pair:
     if 40 in draws:
         raise KeyError("forty")
     return make(draws)
 
 
-def other_at_40(draws: Sequence[int]) -> Pair:
+def other_at_40(draws: Sequence[int], _into: Into = ()) -> Pair:
     pair = make(draws)
     return Pair(pair.source.double(), pair.target) if 40 in draws else pair
 

@@ -1,0 +1,6 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+def normal(out: NDArray[Any], around: NDArray[Any] | None, scale: float, a: int, b: int, c: int, /) -> None: ...
+def cut(out: NDArray[Any], pixels: NDArray[Any], /) -> None: ...
