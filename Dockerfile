@@ -4,9 +4,13 @@ FROM python:3.12-slim
 
 WORKDIR /n2n
 
+# For the compiled core alone; everything works without it, more slowly.
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+
 # Dependencies first: they change less often than the code.
 COPY pyproject.toml README.md ./
-RUN mkdir pipeline model launch \
+COPY pipeline/core.c pipeline/core.c
+RUN mkdir model launch \
     && touch pipeline/__init__.py model/__init__.py launch/__init__.py \
     && pip install --no-cache-dir --editable .
 
