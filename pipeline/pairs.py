@@ -172,9 +172,8 @@ class PairDataset(Dataset[AnyPair | CleanCrops | BadInput]):
 
     def pixels(self, sample: int) -> Pixels:
         """The decoded picture of a sample; one that is stored decoded is a view of its file, and need not be kept."""
-        if self.shards.table[sample]["decoded"]:
-            return self.shards.pixels(sample)
-        return self._kept.get(sample, self.decoded)
+        mapped = self.shards.mapped(sample)
+        return self._kept.get(sample, self.decoded) if mapped is None else mapped
 
     def decoded(self, sample: int) -> Pixels:
         """Laid out by channels where that pays: for several crops of it."""
@@ -188,8 +187,9 @@ class PairDataset(Dataset[AnyPair | CleanCrops | BadInput]):
     def view(self, sample: int, place: Sequence[float]) -> Pixels:
         """The same at a given place. A picture that is cropped but once at a visit need not be decoded whole."""
         size, flips = self.config.crop, self.config.flips
-        if self.order.crops.per_image > 1 or self.shards.table[sample]["decoded"]:
-            return view_at(self.pixels(sample), size, flips, place)
+        pixels = self.pixels(sample) if self.order.crops.per_image > 1 else self.shards.mapped(sample)
+        if pixels is not None:
+            return view_at(pixels, size, flips, place)
         stored = self.shards.read(sample)
         return view_at(decode_around(stored.data, stored, size, place), size, flips, place)
 

@@ -76,16 +76,23 @@ class ShardSet:
         return Stored(block[BLOCK:], _name(block), sample, self.files.path(number))
 
     def pixels(self, sample: int) -> NDArray[Any]:
-        """The decoded picture of a sample, (C, H, W) in 8 or 16 bits, not to be written to.
+        """The decoded picture of a sample, (C, H, W) in 8 or 16 bits, not to be written to."""
+        pixels = self.mapped(sample)
+        if pixels is None:
+            stored = self.read(sample)
+            return decode(stored.data, stored).pixels
+        return pixels
 
-        Pixels that are stored decoded are a view of the mapped file: a crop of them touches its own rows and no
-        others. Each is checked whole the first time that a process touches it.
+    def mapped(self, sample: int) -> NDArray[Any] | None:
+        """Pixels that are stored decoded, as a view of the mapped file; None of a picture that is to be decoded.
+
+        A crop of them touches its own rows and no others. Each is checked whole the first time that a process
+        touches it.
         """
         # As plain numbers in one go: asked for one by one, the fields of a row take longer than a small crop.
         offset, size, number, checksum, height, width, channels, bits, decoded = self.table[sample].item()
         if not decoded:
-            stored = self.read(sample)
-            return decode(stored.data, stored).pixels
+            return None
         self._refuse_row(sample, number, offset, size)
         shard = self.files.map(number)
         end = offset + size

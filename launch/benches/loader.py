@@ -85,9 +85,9 @@ def stage_seconds(dataset: PairDataset, batch: int, seconds: float) -> dict[str,
             samples = dataset.order.samples(draws).tolist()
         clean = torch.empty(batch, 3, dataset.config.crop, dataset.config.crop)
         for there, sample, generator in zip(clean.numpy(), samples, generators, strict=True):
-            decoded = bool(dataset.shards.table[sample]["decoded"])
             with timed("read"):
-                stored = dataset.shards.pixels(sample) if decoded else dataset.shards.read(sample)
+                mapped = dataset.shards.mapped(sample)
+                stored = dataset.shards.read(sample) if mapped is None else mapped
             with timed("crop"):
                 place = random_place(generator)
             with timed("decode"):

@@ -54,7 +54,7 @@ def test_a_fault_is_raised_at_its_batch_even_where_it_is_known_before(pause: boo
 
 
 def test_a_batch_that_is_there_does_not_wait_for_the_next_one(tmp_path: Path) -> None:
-    def late(draws: Sequence[int]) -> Pair:
+    def late(draws: Sequence[int], _into: object = ()) -> Pair:
         while 8 in draws and not (tmp_path / "go").exists():
             time.sleep(0.01)
         return make(draws)
