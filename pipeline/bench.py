@@ -27,6 +27,7 @@ from pipeline.sources.listing import Sources, list_sources
 
 TAR = "GNU tar"
 PEERS = Path(__file__).with_name("peers.py")
+PATIENCE_S = 600  # for one writer; some that other libraries start processes for never end
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def run(command: list[str], out: Path, given: bytes) -> tuple[Spent, bytes]:
     words = [word.replace("{out}", str(out)) for word in command]
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     try:
-        done = subprocess.run(words, input=given, check=True, capture_output=True)
+        done = subprocess.run(words, input=given, check=True, capture_output=True, timeout=PATIENCE_S)
     finally:
         shutil.rmtree(out)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -110,7 +111,7 @@ def measure(rows: dict[str, Writer], sources: Sources, folder: Path, repeats: in
         for name in rows if repeat == 0 else list(spent):
             try:
                 took = spend(rows[name], folder / "out", names if rows[name].names else paths)
-            except (subprocess.CalledProcessError, FileNotFoundError):
+            except (subprocess.SubprocessError, FileNotFoundError):
                 if str(PEERS) not in rows[name].command or repeat:
                     raise
                 continue
@@ -196,7 +197,7 @@ def main(arguments: list[str] | None = None) -> None:
     answer = table(rows, spent, len(sources))
     show(answer)
     for name in rows.keys() - spent.keys():
-        print(f"{name:30} not installed for {options.peers}")
+        print(f"{name:30} not installed for {options.peers}, or not done within {PATIENCE_S} s")
     if options.json:
         options.json.write_text(json.dumps({name: asdict(row) for name, row in answer.items()}, indent=1) + "\n")
 
