@@ -63,7 +63,7 @@ static inline float minus_two_log(uint32_t word)
 {
     int32_t bits = as_bits((float)(int32_t)(word >> 1) + 0.5f);
     int32_t exponent = (bits - 0x3f3504f3) >> 23; /* of the mantissa within [sqrt(1/2), sqrt(2)) */
-    float f = as_float(bits - (exponent << 23)) - 1.0f, e = (float)(exponent - 31), z = f * f;
+    float f = as_float(bits - exponent * 0x800000) - 1.0f, e = (float)(exponent - 31), z = f * f;
     float p = 0x1.204376p-4f * f + -0x1.d7a37p-4f;
     p = p * f + 0x1.de4a34p-4f;
     p = p * f + -0x1.fcba9ep-4f;
@@ -137,8 +137,7 @@ static PyObject *normal(PyObject *module, PyObject *arguments)
         Py_END_ALLOW_THREADS
     }
     PyBuffer_Release(&out);
-    if (around.buf)
-        PyBuffer_Release(&around);
+    PyBuffer_Release(&around);
     if (fits)
         Py_RETURN_NONE;
     PyErr_SetString(PyExc_ValueError, "wanted float32 numbers, and as many around which to draw them");
