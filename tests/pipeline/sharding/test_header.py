@@ -1,6 +1,7 @@
 """Headers read without decoding say what decoding would."""
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from PIL import Image
 
 from pipeline.picture import Picture, decode, encode
-from pipeline.sharding.header import Header, read_header
+from pipeline.sharding import header
+from pipeline.sharding.header import Header, _orientation, _orientation_by_pillow, read_header
 from pipeline.sources.listing import list_sources
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
@@ -95,3 +97,33 @@ def test_pictures_of_every_kind_in_a_folder(pictures: Path) -> None:
     for file in list_sources([pictures]):
         pixels = decode(file.path.read_bytes(), "").pixels
         assert read_header(file.path.read_bytes()) == Header(*pixels.shape[1:], len(pixels), 8)
+
+
+def exif_of(order: str, orientation: int, others: int = 5) -> bytes:
+    """A segment's EXIF with the orientation among other tags, which have numbers in place."""
+    tags = sorted([(0x0112, orientation), *((0x0132 + 7 * number, number) for number in range(others)), (0x0100, 9)])
+    entries = b"".join(struct.pack(f"{order}HHIHxx", tag, 3, 1, value) for tag, value in tags)
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    return b"Exif\0\0" + mark + struct.pack(f"{order}IH", 8, len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_orientation_is_the_one_that_pillow_reads(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for orientation in range(1, 9):
+        exif = exif_of(order, orientation)
+        assert _orientation_by_pillow(exif) == orientation
+        monkeypatch.setattr(header, "_orientation_by_pillow", None)  # which need not be asked
+        assert _orientation(exif) == orientation
+        monkeypatch.undo()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of what is damaged
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_of_damaged_exif_as_well(order: str) -> None:
+    random = np.random.default_rng(0)
+    whole = exif_of(order, 6)
+    for _ in range(3000):
+        exif = bytearray(whole[: random.integers(8, len(whole) + 1)] if random.random() < 0.3 else whole)
+        for place in random.integers(6, len(exif), random.integers(1, 4)):  # behind the mark, which has been seen
+            exif[place] = random.choice([0, 1, 2, 3, 0x12, 0xFF, random.integers(256)])
+        assert (_orientation(bytes(exif)) >= 5) == (_orientation_by_pillow(bytes(exif)) >= 5), bytes(exif)
