@@ -122,6 +122,14 @@ static void fill(uint64_t a, uint64_t b, uint64_t c, float *out, const float *ar
     }
 }
 
+static PyObject *none_or(int fits, const char *wanted)
+{
+    if (fits)
+        Py_RETURN_NONE;
+    PyErr_SetString(PyExc_ValueError, wanted);
+    return NULL;
+}
+
 static PyObject *normal(PyObject *module, PyObject *arguments)
 {
     Py_buffer out, around = {0};
@@ -138,10 +146,7 @@ static PyObject *normal(PyObject *module, PyObject *arguments)
     }
     PyBuffer_Release(&out);
     PyBuffer_Release(&around);
-    if (fits)
-        Py_RETURN_NONE;
-    PyErr_SetString(PyExc_ValueError, "wanted float32 numbers, and as many around which to draw them");
-    return NULL;
+    return none_or(fits, "wanted float32 numbers, and as many around which to draw them");
 }
 
 /* A row of samples `step` apart: planes have 1, pixels of a decoder 3, and mirrored ones -1 and -3. */
@@ -228,10 +233,7 @@ static PyObject *cut(PyObject *module, PyObject *arguments)
         planes(row, &out, &in);
     PyBuffer_Release(&out);
     PyBuffer_Release(&in);
-    if (fits)
-        Py_RETURN_NONE;
-    PyErr_SetString(PyExc_ValueError, "wanted samples (1 or 3, H, W) of 8 or 16 bits, and (3, H, W) to put them in");
-    return NULL;
+    return none_or(fits, "wanted samples (1 or 3, H, W) of 8 or 16 bits, and (3, H, W) to put them in");
 }
 
 static PyMethodDef methods[] = {

@@ -31,8 +31,11 @@ HALF = np.float32(0.5)
 def fill(out: Floats, key: Key, scale: float = 1.0, around: Floats | None = None) -> None:
     """Fill `out` with numbers of standard deviation `scale` around 0 or `around`, of its shape; both contiguous.
 
-    Within 2e-6 of exact arithmetic on the words, and below 6.7. Scaling rounds once, and adding once, as apart.
+    Within 2e-6 of exact arithmetic on the words, and below 6.7. Scaling rounds once, and adding once, as apart. Raises
+    ValueError where `out` is not contiguous float32.
     """
+    if out.dtype != np.float32 or not out.flags.c_contiguous:
+        raise ValueError(f"{out.dtype} {out.shape} to be filled; wanted contiguous float32")
     if core:
         core.normal(out, around, scale, *key)
     else:

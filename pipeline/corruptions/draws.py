@@ -28,14 +28,15 @@ def normal_around(mean: Tensor, deviation: Strength, generators: Generators) -> 
 
     Numbers are made and added while they are in the processor's cache.
     """
-    if isinstance(generators, Philox):
-        return generators.normal(mean.shape).mul_(deviation).add_(mean)  # in place: fresh memory costs as much again
-    mean = mean.contiguous()
-    noisy = torch.empty_like(mean)
+    if isinstance(generators, Philox) or (isinstance(generators, Generator) and isinstance(deviation, Tensor)):
+        # In place: fresh memory costs as much again.
+        return normal(mean.shape, generators).mul_(deviation).add_(mean)
+    mean = mean.float().contiguous()
+    noisy = torch.empty(mean.shape)
     if isinstance(generators, Generator):
         fill(noisy.numpy(), _key(generators), float(deviation), mean.numpy())
         return noisy
-    each = deviation.flatten().tolist() if isinstance(deviation, Tensor) else [deviation] * len(noisy)
+    each = torch.as_tensor(deviation, dtype=torch.float32).flatten().expand(len(noisy)).tolist()
     for there, around, scale, generator in zip(noisy.numpy(), mean.numpy(), each, generators, strict=True):
         fill(there, _key(generator), scale, around)
     return noisy

@@ -15,22 +15,7 @@ from pipeline.picture import MAX_PIXELS
 
 ORIENTATION, SHORT = 0x0112, 3  # the EXIF tag and its type; from 5 on the picture lies on its side
 BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}  # of EXIF, which is a TIFF
-SIZES = {
-    1: 1,
-    2: 1,
-    3: 2,
-    4: 4,
-    5: 8,
-    6: 1,
-    7: 1,
-    8: 2,
-    9: 4,
-    10: 8,
-    11: 4,
-    12: 8,
-    13: 4,
-    16: 8,
-}  # bytes, by a tag's type
+SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), 1)) | {16: 8}  # bytes of a number, by a tag's type
 FRAMES = (0xC0, 0xC1, 0xC2)  # JPEG: baseline, extended, progressive; others are rare, and left to the decoder
 SEGMENT = struct.Struct(">BBH")  # of a JPEG: 255, its kind, its length
 SCAN, EXIF, SEVERAL, EXIF_CHUNK = 0xDA, 0xE1, 0xE2, b"eXIf"

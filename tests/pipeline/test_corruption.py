@@ -230,3 +230,15 @@ def test_published_test_strengths() -> None:
         "impulse": 0.7,
         "text": 0.25,
     }
+
+
+def test_strengths_of_their_own_under_one_generator_and_any_precision() -> None:
+    """(N, 1, 1, 1) strengths, one for all, and clean pixels that are no float32, are as they were scaled apart."""
+    clean, each = torch.rand(3, 3, 8, 8), torch.tensor([0.1, 0.0, 0.3]).view(3, 1, 1, 1)
+    made = [gaussian(pixels, each, torch.Generator().manual_seed(1)) for pixels in (clean, clean.double())]
+    numbers = gaussian(torch.zeros(3, 3, 8, 8), 1.0, torch.Generator().manual_seed(1))
+    assert all(torch.equal(noisy.float(), numbers * each + clean) for noisy in made)
+    ones = [torch.Generator().manual_seed(seed) for seed in range(3)]
+    alike = gaussian(clean.double(), torch.full((1, 1, 1, 1), 0.2), ones)
+    assert alike.dtype == torch.float32
+    assert torch.equal(alike, gaussian(clean, 0.2, [torch.Generator().manual_seed(seed) for seed in range(3)]))

@@ -124,10 +124,13 @@ def test_keys_have_numbers_of_their_own(agree: Agree) -> None:
     assert not agree(rows[0] * (0.999 * rows[1] + 0.045 * rows[0]), 0, 1), "the twin that must fail"
 
 
+@pytest.mark.parametrize("wrong", [np.zeros(8, np.float32)[::2], np.zeros(3, np.uint8), np.zeros(4)])
+def test_what_cannot_be_filled_is_refused(wrong: Floats) -> None:
+    with pytest.raises(ValueError, match="wanted contiguous float32"):
+        normals.fill(wrong, KEY)
+
+
 @needs_core
-@pytest.mark.parametrize("wrong", [np.zeros(4, np.float32)[::2], b"four", np.zeros(3, np.uint8)])
-def test_what_cannot_be_filled_is_refused(wrong: object) -> None:
-    with pytest.raises((TypeError, ValueError, BufferError)):
-        normals.fill(wrong, KEY)  # type: ignore[arg-type]
+def test_as_many_are_wanted_around() -> None:
     with pytest.raises(ValueError, match="as many around"):
         normals.fill(np.zeros(4, np.float32), KEY, 1.0, np.zeros(5, np.float32))
