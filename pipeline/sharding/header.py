@@ -5,12 +5,12 @@ something else. Damage inside the coded data of a JPEG it does not see; nor do m
 """
 
 import struct
-import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from PIL import Image
 
+from pipeline.index import crc32
 from pipeline.picture import MAX_PIXELS
 
 ORIENTATION, SHORT = 0x0112, 3  # the EXIF tag and its type; from 5 on the picture lies on its side
@@ -19,6 +19,9 @@ SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), 1)) | {16: 8}  #
 FRAMES = (0xC0, 0xC1, 0xC2)  # JPEG: baseline, extended, progressive; others are rare, and left to the decoder
 SEGMENT = struct.Struct(">BBH")  # of a JPEG: 255, its kind, its length
 SCAN, EXIF, SEVERAL, EXIF_CHUNK = 0xDA, 0xE1, 0xE2, b"eXIf"
+
+
+Bytes = bytes | memoryview
 
 
 class Header(NamedTuple):
@@ -30,14 +33,14 @@ class Header(NamedTuple):
     bits: int
 
 
-def read_header(data: bytes) -> Header | None:
+def read_header(data: Bytes) -> Header | None:
     """The header of a picture whose structure is whole; None where only decoding can tell."""
     try:
-        if data.startswith(b"\xff\xd8"):
+        if data[:2] == b"\xff\xd8":
             header = _jpeg(data)
-        elif data.startswith(b"\x89PNG\r\n\x1a\n"):
+        elif data[:8] == b"\x89PNG\r\n\x1a\n":
             header = _png(data)
-        elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             header = _webp(data)
         else:
             return None
@@ -47,21 +50,21 @@ def read_header(data: bytes) -> Header | None:
     return header if fits else None
 
 
-def _jpeg(data: bytes) -> Header | None:
-    if not data.endswith(b"\xff\xd9"):
+def _jpeg(data: Bytes) -> Header | None:
+    if data[-2:] != b"\xff\xd9":
         return None
     frame, on_its_side = None, False
     for marker, start, end in segments(data):
         if marker in FRAMES:
             frame = data[start : start + 6]
         elif marker == EXIF and data[start : start + 6] == b"Exif\0\0":
-            on_its_side = _orientation(data[start:end]) >= 5
+            on_its_side = _orientation(bytes(data[start:end])) >= 5
         elif marker == SEVERAL and data[start : start + 4] == b"MPF\0":
             return None
     return None if frame is None else _upright(frame, on_its_side)
 
 
-def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def segments(data: Bytes) -> Iterator[tuple[int, int, int]]:
     """The kind of each segment of a JPEG up to its first scan's header, and where its body starts and ends.
 
     Raises struct.error where there is none.
@@ -81,7 +84,7 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         position = end
 
 
-def _upright(frame: bytes, on_its_side: bool) -> Header | None:
+def _upright(frame: Bytes, on_its_side: bool) -> Header | None:
     bits, height, width, components = struct.unpack(">BHHB", frame)
     if bits != 8 or components not in (1, 3, 4):
         return None
@@ -116,14 +119,14 @@ def _orientation_by_pillow(exif: bytes) -> int:
         return 1
 
 
-def _png(data: bytes) -> Header | None:
+def _png(data: Bytes) -> Header | None:
     width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
     position, kinds = 8, set()
     while position < len(data):
         (length,) = struct.unpack(">I", data[position : position + 4])
         end = position + 12 + length
-        kind = data[position + 4 : position + 8]
-        if struct.unpack(">I", data[end - 4 : end])[0] != zlib.crc32(data[position + 4 : end - 4]):
+        kind = bytes(data[position + 4 : position + 8])
+        if struct.unpack(">I", data[end - 4 : end])[0] != crc32(data[position + 4 : end - 4]):
             return None
         kinds.add(kind)
         position = end
@@ -133,7 +136,7 @@ def _png(data: bytes) -> Header | None:
     return Header(height, width, 1 if colour in (0, 4) else 3, 16 if depth == 16 else 8)
 
 
-def _webp(data: bytes) -> Header | None:
+def _webp(data: Bytes) -> Header | None:
     """Simple files alone: those with an alpha channel, EXIF or frames are decoded."""
     (size,) = struct.unpack("<I", data[4:8])
     if size + 8 != len(data):

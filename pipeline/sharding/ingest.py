@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from pipeline.errors import BadInput
 from pipeline.index import LeftOut
 from pipeline.picture import Pixels, decode
-from pipeline.sharding.header import Header, read_header
+from pipeline.sharding.header import Bytes, Header, read_header
 from pipeline.sharding.slices import is_picture_npy, read_slices, require_nibabel
 from pipeline.sharding.statistics import Levels
 from pipeline.sharding.storage import PIXELS, StorageConfig, as_npy, fit, from_npy
@@ -14,22 +14,24 @@ from pipeline.sources.contents import Contents
 from pipeline.sources.listing import SourceFile
 from pipeline.sources.members import is_nifti, is_volume
 
+DIGEST = "0" * 64  # stands for a SHA-256 that will be filled in
+
 
 @dataclass(frozen=True)
 class Sample:
     """A picture ready for its shard: the bytes to store, under which extension, and what is said of it."""
 
-    data: bytes
+    data: Bytes
     extension: str
     header: Header
     about: dict[str, Any]
 
 
 class Read(NamedTuple):
-    """A source as its file is: the bytes, and their SHA-256 in hexadecimal digits."""
+    """A source as its file is: the bytes, and their SHA-256 in hexadecimal digits, or DIGEST until it is known."""
 
     source: SourceFile
-    data: bytes
+    data: Bytes
     sha256: str
 
 
@@ -42,7 +44,7 @@ def ingest(
     installed.
     """
     source, data, _ = read
-    if is_volume(source.name) and not is_picture_npy(data):
+    if is_volume(source.name) and not is_picture_npy(bytes(data)):
         return ingest_volume(read, contents, storage, levels)
     pixels, extension = None, PIXELS
     header = read_header(data) if storage.check == "header" else None
@@ -50,7 +52,7 @@ def ingest(
         extension = storage.extension(source.name, header)
     try:
         if header is None or measure or extension == PIXELS:
-            pixels = decoded(data, source)
+            pixels = decoded(bytes(data), source)
             header = Header(pixels.shape[1], pixels.shape[2], len(pixels), 8 * pixels.itemsize)
             extension = storage.extension(source.name, header)
     except BadInput as error:
@@ -75,7 +77,7 @@ def ingest_volume(
     if is_nifti(source.name):
         require_nibabel(source.where)
     try:
-        slices = read_slices(data, source.name, source.title)
+        slices = read_slices(bytes(data), source.name, source.title)
     except BadInput as error:
         what, _, got, wanted, _ = error.args
         return LeftOut(source.title, "unreadable", f"{what}: {got}, wanted {wanted}")

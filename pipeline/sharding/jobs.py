@@ -30,7 +30,8 @@ WORK = ".work"
 PLAN = "plan.json"
 QUESTIONS = 16  # to a store at a time
 
-Write = Callable[[Any, Place, Place], ShardResult]  # (job, output folder, work folder); travels to other processes
+Write = Callable[[Any, Place, Place, bool], ShardResult]
+"""(job, output folder, work folder, whether a core is free for another process); travels to other processes."""
 
 
 class Plan(Protocol):
@@ -124,13 +125,15 @@ def _write_all(plan: Plan, write: Write, out: Place, workers: int, numbers: rang
             todo.append(number)
         else:
             yield number, finished
-    if workers == 1 or len(todo) <= 1:
+    workers = min(workers, len(todo))
+    spare = 2 * workers <= (os.cpu_count() or 1)
+    if workers <= 1:
         for number in todo:
-            yield number, write(plan.job(number), out, out / WORK)
+            yield number, write(plan.job(number), out, out / WORK, spare)
         return
     # spawn: a forked child would inherit locks of threads that libraries have started
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(todo)), context, initializer=die_with_parent) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=die_with_parent) as pool:
         waiting = iter(todo)
         futures: dict[Future[ShardResult], int] = {}
         try:
@@ -139,7 +142,7 @@ def _write_all(plan: Plan, write: Write, out: Place, workers: int, numbers: rang
                 for number in itertools.islice(waiting, 2 * workers - len(futures)):
                     job = plan.job(number)
                     with _interrupt_held():
-                        futures[pool.submit(write, job, out, out / WORK)] = number
+                        futures[pool.submit(write, job, out, out / WORK, spare)] = number
                 if not futures:
                     return
                 done = next(as_completed(futures))

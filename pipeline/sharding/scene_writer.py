@@ -20,14 +20,17 @@ from pipeline.sharding.tar_writer import TarWriter, tar_header
 MEMBERS_SUFFIX = ".members.npy"
 
 
-def write_scenes(job: SceneJob[Any], out: Place, work: Place) -> ShardResult:
-    """Write a shard, or find it finished by an earlier run; either way the same bytes and the same result."""
+def write_scenes(job: SceneJob[Any], out: Place, work: Place, aside: bool) -> ShardResult:
+    """Write a shard, or find it finished by an earlier run; either way the same bytes and the same result.
+
+    `aside` has another process hash it.
+    """
     finished = load_result(job.name, out, work)
     if finished is not None:
         return finished
     rows = SceneRows()
     left_out: list[LeftOut] = []
-    with write_whole(out / job.name) as file, TarWriter(file) as tar:
+    with write_whole(out / job.name) as file, TarWriter(file, aside=aside) as tar:
         for number, scene in enumerate(job.scenes, job.first_key):
             samples = job.load(scene)
             if isinstance(samples, LeftOut):

@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,14 +15,16 @@ from pipeline.atomic import write_whole
 from pipeline.errors import BadInput
 from pipeline.index import REMAKE, SAMPLE, SAMPLES, LeftOut, ShardEntry, file_sha256, idx_name
 from pipeline.remote.place import Place
-from pipeline.sharding.ingest import Sample
+from pipeline.sharding.ingest import DIGEST, Sample
 from pipeline.sharding.plan import Job
-from pipeline.sharding.read_ahead import ReadAhead
+from pipeline.sharding.read_ahead import ReadAhead, Result
+from pipeline.sharding.read_in_place import headers_alone, read_in_place
 from pipeline.sharding.statistics import Levels, describe_table
 from pipeline.sharding.storage import PIXELS, StorageConfig
-from pipeline.sharding.tar_writer import TarWriter, tar_header
+from pipeline.sharding.tar_writer import BLOCK, TarWriter, padded, tar_header
 
 DALI_INDEX_VERSION = "v1.2"
+SHA256_KEY = b'"sha256": "'
 
 
 @dataclass(frozen=True)
@@ -78,15 +82,22 @@ def load_result(name: str, out: Place, work: Place) -> ShardResult | None:
     return ShardResult(entry, [LeftOut(**lost) for lost in document["left_out"]], levels)
 
 
-def write_shard(job: Job, out: Place, work: Place, storage: StorageConfig) -> ShardResult:
-    """Write a shard, or find it finished by an earlier run; either way the same bytes and the same result."""
+def write_shard(job: Job, out: Place, work: Place, aside: bool, storage: StorageConfig) -> ShardResult:
+    """Write a shard, or find it finished by an earlier run; either way the same bytes and the same result.
+
+    `aside` has another process hash it.
+    """
     finished = load_result(job.name, out, work)
     if finished is not None:
         return finished
-    rows = Rows()
+    rows, levels = Rows(), Levels()
     left_out: list[LeftOut] = []
-    with write_whole(out / job.name) as file, TarWriter(file) as tar, ReadAhead(job, storage) as ahead:
-        for number, samples in ahead:
+    with (
+        write_whole(out / job.name) as file,
+        TarWriter(file, aside=aside) as tar,
+        read(job, storage, levels, tar) as sources,
+    ):
+        for number, samples in sources:
             if isinstance(samples, LeftOut):
                 left_out.append(samples)
                 continue
@@ -98,7 +109,17 @@ def write_shard(job: Job, out: Place, work: Place, storage: StorageConfig) -> Sh
         sha256, size = tar.finish(), tar.size
     table = np.array(rows.table, SAMPLE)
     table["crc32"] = np.array(tar.checksums, np.uint32)[rows.pictures]
-    return Written(job.name, size, sha256, rows.dali).finish(out, work, {".npy": table}, left_out, ahead.levels)
+    return Written(job.name, size, sha256, rows.dali).finish(out, work, {".npy": table}, left_out, levels)
+
+
+@contextmanager
+def read(job: Job, storage: StorageConfig, levels: Levels, tar: TarWriter) -> Iterator[Iterator[Result]]:
+    """The sources of a job with what becomes of each, in the way that is fastest for them."""
+    if headers_alone(job, storage):
+        yield read_in_place(job, storage, levels, tar)
+    else:
+        with ReadAhead(job, storage, levels) as ahead:
+            yield iter(ahead)
 
 
 @dataclass(frozen=True)
@@ -156,17 +177,23 @@ class Rows:
 
     def append(self, tar: TarWriter, key: str, sample: Sample) -> None:
         """Write one sample's members, sorted by extension as webdataset's own writer does."""
-        members = {sample.extension: sample.data, "json": json.dumps(sample.about).encode()}
-        parts, picture_offset = [], 0
-        for number, extension in enumerate(sorted(members), 2 * len(self.table)):
-            name, data = f"{key}.{extension}", members[extension]
-            offset = tar.add(tar_header(name, len(data)), data)
+        about = json.dumps(sample.about).encode()
+        members = [(sample.extension, sample.data), ("json", about)]
+        if sample.extension > "json":
+            members.reverse()
+        tar.together(2 * BLOCK + padded(len(sample.data)) + padded(len(about)))
+        parts, offsets = [], {}
+        for extension, data in members:
+            name = f"{key}.{extension}"
+            offset = offsets[extension] = tar.add(tar_header(name, len(data)), data)
             parts.append(f"{extension} {offset} {len(data)} {name}")
-            if extension == sample.extension:
-                picture_offset = offset
-                self.pictures.append(number)
+        if sample.about["sha256"] == DIGEST:
+            # The first such words are the key itself: within a name, its quotes would have backslashes.
+            digits = about.index(SHA256_KEY) + len(SHA256_KEY)
+            tar.digest(offsets[sample.extension], len(sample.data), offsets["json"] + digits)
         self.dali.append(" ".join(parts))
         shape = sample.header
         decoded = int(sample.extension == PIXELS)
-        row = (picture_offset, len(sample.data), 0, 0, shape.height, shape.width)
+        row = (offsets[sample.extension], len(sample.data), 0, 0, shape.height, shape.width)
+        self.pictures.append(2 * len(self.table) + (sample.extension > "json"))
         self.table.append((*row, shape.channels, shape.bits, decoded))

@@ -4,25 +4,23 @@ Not webdataset.TarWriter: it goes through Python's tarfile at several times the 
 and its times would make every run's bytes differ. Any tar, webdataset, wids and DALI read the result.
 """
 
-import hashlib
 import os
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import BinaryIO
 
-from pipeline.index import crc32
+from pipeline.sharding.hasher import BEHIND, ROOM, Hasher, HasherAside, HasherHere, Piece
 
 BLOCK = 512  # a member is one header block and its bytes, padded to blocks
 RECORD = 20 * BLOCK  # archives end on a multiple of it, as tar writes them
-FLUSH = 1 << 22  # bytes gathered before they are hashed and written: large enough to run beside the reading
-BEHIND = 3  # such gatherings that may wait for the hash or the disk
+ABOUT_ROOM = 16 * BLOCK  # kept free behind a picture in its piece, for its KEY.json
+LARGEST = ROOM - (1 << 20)  # bytes of a picture that fits a piece with its KEY.json, whatever that says
 
 # ustar (POSIX.1-1988): name, mode, owner and group, size, time, checksum, type, magic; no time and no owner, so
 # that equal members are equal bytes.
 _BEFORE_SIZE = b"0000444\0" + b"0000000\0" * 2
 _AFTER_SIZE = b"\0" + b"00000000000\0" + b" " * 8 + b"0" + bytes(100) + b"ustar\00000" + bytes(247)
-_ZEROS = bytes(BLOCK)
+_ZEROS = bytes(2 * RECORD)
 _CONSTANT_SUM = sum(_BEFORE_SIZE) + sum(_AFTER_SIZE)
 
 
@@ -36,65 +34,113 @@ def tar_header(name: str, size: int) -> bytes:
     return head + _AFTER_SIZE[:13] + b"%06o\0 " % checksum + _AFTER_SIZE[21:]
 
 
-class TarWriter:
-    """Writes members to an open file. A thread hashes and another writes what has been gathered, beside the gathering.
+def padded(size: int) -> int:
+    """Bytes that a member's data takes in an archive."""
+    return size + -size % BLOCK
 
-    What is gathered is copied into one piece: hashing and writing members one by one would have these threads wait
-    for Python's lock at every member, which takes longer.
+
+class TarWriter:
+    """Writes members to an open file, by pieces of some megabytes.
+
+    A picture can be read from its file to where it will lie (`place`), which saves copying it, and have its SHA-256
+    filled in later (`digest`). `aside` has the hashing done by another process, for which a core should be free.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, *, aside: bool = False) -> None:
         self.size = 0
         self.checksums: list[int] = []
         """The CRC-32 of each member's header and bytes, in the order of `add`; of all of them after `finish`."""
         self._file = file
-        self._sha256 = hashlib.sha256()
-        self._parts: list[bytes] = []
-        self._gathered = 0
-        self._members: list[tuple[int, int]] = []  # of what is gathered: from its header to the end of its bytes
-        # One thread each, so that both keep the order without waiting for one another.
-        self._hashing, self._writing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
-        self._running: deque[Future[None]] = deque()
+        self._hasher: Hasher = HasherAside() if aside else HasherHere()
+        self._behind = BEHIND if aside else 0
+        self._asked: deque[Piece] = deque()
+        self._begin(0)
 
-    def add(self, header: bytes, data: bytes) -> int:
+    def _begin(self, slot: int) -> None:
+        self._piece = Piece(slot, 0, [], [])
+        self._memory = self._hasher.slots[slot]
+        self._used = self._kept = 0  # so far, and up to where members are to lie in this piece
+        self._placed = -1  # where the data lie that were read to their place
+
+    def place(self, size: int) -> memoryview:
+        """Memory of at most LARGEST bytes where the data of the next member will lie; `add` does not copy it."""
+        self.together(BLOCK + padded(size) + ABOUT_ROOM)
+        self._placed = start = self._used + BLOCK
+        return self._memory[start : start + size]
+
+    def together(self, size: int) -> None:
+        """Have the next members of so many bytes, with headers and padding, lie in one piece, if that has the ROOM."""
+        if self._used >= self._hasher.full or self._used + size > ROOM:
+            self._flush()
+        self._kept = self._used + size
+
+    def add(self, header: bytes, data: bytes | memoryview) -> int:
         """Append a member with the header that `tar_header` made for it; the offset of its data."""
-        offset = self.size + BLOCK
-        self._members.append((self._gathered, self._gathered + BLOCK + len(data)))
-        self._append(header, data, _ZEROS[: -len(data) % BLOCK])
+        offset, size = self.size + BLOCK, padded(len(data))
+        if self._used >= self._kept:
+            self.together(BLOCK + size)
+        start = self._used + BLOCK
+        end = start + len(data)
+        if end > ROOM:
+            self._add_parts(header, ends=False)
+            self._add_parts(data, ends=True)
+        else:
+            self._memory[self._used : start] = header
+            if not (self._placed == start and isinstance(data, memoryview) and data.obj is self._memory.obj):
+                self._memory[start:end] = data
+            self._piece.members.append((self._used, end, True))
+            self._used = end
+        self._add_zeros(size - len(data))
+        self.size = offset + size
         return offset
 
-    def _append(self, *parts: bytes) -> None:
-        self._parts += parts
-        length = sum(map(len, parts))
-        self.size += length
-        self._gathered += length
-        if self._gathered >= FLUSH:
-            self._flush()
+    def _add_parts(self, data: bytes | memoryview, ends: bool) -> None:
+        """A part of a member that does not fit a piece, up to its end or not, in as many pieces as it takes."""
+        rest = memoryview(data)
+        while rest:
+            if self._used == ROOM:
+                self._flush()
+            part, rest = rest[: ROOM - self._used], rest[ROOM - self._used :]
+            end = self._used + len(part)
+            self._memory[self._used : end] = part
+            self._piece.members.append((self._used, end, ends and not rest))
+            self._used = end
+
+    def _add_zeros(self, count: int) -> None:
+        self._memory[self._used : self._used + count] = _ZEROS[:count]
+        self._used += count
+
+    def digest(self, offset: int, size: int, place: int) -> None:
+        """Have the SHA-256 of bytes at `offset` in the archive written at `place`, as hexadecimal digits.
+
+        Both within members that were added after `together` with the size of all of them.
+        """
+        before = self.size - self._used
+        self._piece.digests.append((offset - before, offset - before + size, place - before))
 
     def _flush(self) -> None:
-        data, members = b"".join(self._parts), self._members
-        self._parts, self._members, self._gathered = [], [], 0
-        self._running.append(self._hashing.submit(self._hash, data, members))
-        self._running.append(self._writing.submit(write_all, self._file.fileno(), data))
-        self._wait(2 * BEHIND)
+        piece = self._piece._replace(used=self._used)
+        self._hasher.ask(piece)
+        self._asked.append(piece)
+        self._write(self._behind)
+        self._begin((piece.slot + 1) % len(self._hasher.slots))
 
-    def _hash(self, data: bytes, members: list[tuple[int, int]]) -> None:
-        self._sha256.update(data)
-        view = memoryview(data)
-        self.checksums += [crc32(view[start:end]) for start, end in members]
-
-    def _wait(self, running: int) -> None:
-        """Until at most so many are under way. Raises what writing raised, such as OSError on a full disk."""
-        while len(self._running) > running:
-            self._running.popleft().result()
+    def _write(self, behind: int) -> None:
+        """Write what has been hashed, until at most so many pieces have not. Raises OSError as write_all does."""
+        while len(self._asked) > behind:
+            self.checksums += self._hasher.answer()
+            piece = self._asked.popleft()
+            write_all(self._file.fileno(), self._hasher.slots[piece.slot][: piece.used])
 
     def finish(self) -> str:
         """Write the end mark; the SHA-256 of the whole archive."""
-        end = self.size + 2 * BLOCK
-        self._append(bytes(2 * BLOCK + -end % RECORD))
+        end = 2 * BLOCK + -(self.size + 2 * BLOCK) % RECORD
+        self.together(end)
+        self._add_zeros(end)
+        self.size += end
         self._flush()
-        self._wait(0)
-        return self._sha256.hexdigest()
+        self._write(0)
+        return self._hasher.finish()
 
     def __enter__(self) -> "TarWriter":
         return self
@@ -102,11 +148,10 @@ class TarWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for threads in (self._hashing, self._writing):
-            threads.shutdown(wait=True, cancel_futures=True)
+        self._hasher.close()
 
 
-def write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Raises OSError where the disk is full."""
     rest = memoryview(data)
     while rest:  # a write of a part is what a disk that fills up answers first

@@ -6,8 +6,7 @@ import os
 import struct
 import zlib
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.descriptors import Descriptors
 from pipeline.errors import BadInput
@@ -22,6 +21,8 @@ from pipeline.sources.tar_members import BLOCK, parse_header
 REPLAN = "leave the sources alone while sharding; delete the output folder and run the command again"
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a zip member: signature, lengths of its name and extra field
 FORBIDDEN = (errno.EACCES, errno.EPERM)
+
+Data = TypeVar("Data", bytes, memoryview)
 
 
 class Contents:
@@ -39,21 +40,26 @@ class Contents:
             if source.member is None:
                 if isinstance(source.root, Remote):
                     return _sized((source.root / source.name).pread(source.size + 1, 0), source)
-                return _sized(_read_file(source.root, source), source)
+                return _sized(_read_file(source), source)
             if source.root.suffix.lower() == ".zip":
                 return _read_zip_member(self._pread(source.root), source, source.member)
             return _read_tar_member(self._pread(source.root), source, source.member)
-        except Denied as error:
-            if source.member is not None:
-                raise
-            return LeftOut(source.title, "unreadable", f"{error.args[0]}: {error.args[2]}")
+        except (Denied, OSError) as error:
+            return unreadable(source, error)
+
+    def read_into(self, memory: memoryview, source: SourceFile) -> memoryview | LeftOut:
+        """The same of a file on a disk of this machine, in `memory`, which has room for a byte more than was listed."""
+        try:
+            descriptor = _open(source)
+            try:
+                size = os.readv(descriptor, [memory])
+                while size < source.size and (more := os.readv(descriptor, [memory[size:]])):
+                    size += more
+            finally:
+                os.close(descriptor)
         except OSError as error:
-            reason = error.strerror or str(error)
-            if error.errno in FORBIDDEN and source.member is None:
-                return LeftOut(source.title, "unreadable", reason)
-            raise BadInput(
-                "a source cannot be read", source.where, reason, "the file that was listed", REPLAN
-            ) from error
+            return unreadable(source, error)
+        return _sized(memory[:size], source)
 
     def _pread(self, root: Place) -> Pread:
         return root.pread if isinstance(root, Remote) else partial(os.pread, self._descriptors.get(root))
@@ -66,7 +72,7 @@ class Contents:
             # Not every web server sends parts; from the beginning all do.
             skipped = offset if source.root.is_http else 0
             return (source.root / source.name).pread(skipped + size, offset - skipped)[skipped:]
-        descriptor = os.open(os.path.join(source.root, source.name), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = _open(source)
         try:
             return os.pread(descriptor, size, offset)
         finally:
@@ -85,8 +91,24 @@ class Contents:
         return about if isinstance(about, dict) else {}
 
 
-def _read_file(root: Path, source: SourceFile) -> bytes:
-    descriptor = os.open(os.path.join(root, source.name), os.O_RDONLY | os.O_CLOEXEC)
+def unreadable(source: SourceFile, error: Denied | OSError) -> LeftOut:
+    """What is said of a picture that this user may not read; any other error is raised, as BadInput."""
+    if isinstance(error, Denied):
+        if source.member is not None:
+            raise error
+        return LeftOut(source.title, "unreadable", f"{error.args[0]}: {error.args[2]}")
+    reason = error.strerror or str(error)
+    if error.errno in FORBIDDEN and source.member is None:
+        return LeftOut(source.title, "unreadable", reason)
+    raise BadInput("a source cannot be read", source.where, reason, "the file that was listed", REPLAN) from error
+
+
+def _open(source: SourceFile) -> int:
+    return os.open(os.path.join(str(source.root), source.name), os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _read_file(source: SourceFile) -> bytes:
+    descriptor = _open(source)
     try:
         data = os.read(descriptor, source.size + 1)
         while len(data) < source.size and (more := os.read(descriptor, source.size + 1 - len(data))):
@@ -96,7 +118,7 @@ def _read_file(root: Path, source: SourceFile) -> bytes:
     return data
 
 
-def _sized(data: bytes, source: SourceFile) -> bytes:
+def _sized(data: Data, source: SourceFile) -> Data:
     if len(data) != source.size:
         got = "fewer" if len(data) < source.size else "more"
         raise changed(source, f"{got} bytes than listed")

@@ -8,6 +8,7 @@ import signal
 import tarfile
 import threading
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +17,24 @@ import webdataset
 
 from pipeline.index import idx_name, load_index
 from pipeline.reader import ShardSet
-from pipeline.sharding.tar_writer import FLUSH, TarWriter, tar_header, write_all
+from pipeline.sharding.hasher import ROOM, HasherAside
+from pipeline.sharding.tar_writer import BLOCK, LARGEST, TarWriter, padded, tar_header, write_all
+
+asides = pytest.mark.parametrize("aside", [False, True], ids=["here", "aside"])
 
 
-def written(path: Path, members: dict[str, bytes]) -> tuple[bytes, str, list[int]]:
-    with open(path, "wb") as file, TarWriter(file) as tar:
+def written(path: Path, members: dict[str, bytes], aside: bool) -> tuple[bytes, str, list[int]]:
+    with open(path, "wb") as file, TarWriter(file, aside=aside) as tar:
         offsets = [tar.add(tar_header(name, len(data)), data) for name, data in members.items()]
         sha256 = tar.finish()
+    assert tar.checksums == [zlib.crc32(tar_header(name, len(data)) + data) for name, data in members.items()]
     return path.read_bytes(), sha256, offsets
 
 
-def test_any_tar_reads_it(tmp_path: Path) -> None:
+@asides
+def test_any_tar_reads_it(tmp_path: Path, aside: bool) -> None:
     members = {"a.jpg": b"x" * 511, "b" * 96 + ".png": b"y" * 512, "c.json": b"", "d": bytes(10 << 20)}
-    data, sha256, offsets = written(tmp_path / "a.tar", members)
+    data, sha256, offsets = written(tmp_path / "a.tar", members, aside)
     assert hashlib.sha256(data).hexdigest() == sha256
     assert len(data) % 10240 == 0
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
@@ -52,9 +58,11 @@ def test_what_does_not_fit_a_header_is_refused(name: str, size: int) -> None:
         tar_header(name, size)
 
 
-def test_members_beyond_one_gathering(tmp_path: Path) -> None:
-    members = {f"{number}.bin": bytes([number % 251]) * (FLUSH // 3 + number) for number in range(20)}
-    data, sha256, _ = written(tmp_path / "a.tar", members)
+@asides
+@pytest.mark.parametrize("size", [HasherAside.full // 3, ROOM // 2, ROOM - BLOCK, ROOM, 2 * ROOM + 1])
+def test_members_of_several_pieces_and_pieces_of_several_members(tmp_path: Path, size: int, aside: bool) -> None:
+    members = {f"{number}.bin": bytes([number % 251]) * (size + number) for number in range(20 if size < ROOM else 3)}
+    data, sha256, _ = written(tmp_path / "a.tar", members, aside)
     assert hashlib.sha256(data).hexdigest() == sha256
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         infos = archive.getmembers()
@@ -88,8 +96,34 @@ def test_what_is_taken_in_portions_arrives_whole() -> None:
     assert received == data
 
 
-def test_a_failing_disk_is_not_swallowed() -> None:
-    with open("/dev/full", "wb", buffering=0) as full, TarWriter(full) as tar:
+@asides
+@pytest.mark.parametrize("about_size", [300, 20_000, 500_000], ids=["in its room", "beyond it", "far beyond it"])
+@pytest.mark.parametrize("size", [1000, HasherAside.full, LARGEST])
+def test_what_is_read_to_its_place_has_its_digest_filled_in(
+    tmp_path: Path, size: int, about_size: int, aside: bool
+) -> None:
+    """Also where what is said of it needs more room than was kept, and it has to move to the next piece."""
+    with open(tmp_path / "a.tar", "wb") as file, TarWriter(file, aside=aside) as tar:
+        offsets = []
+        for number in range(5):
+            data = tar.place(size)
+            data[:] = bytes([number]) * size
+            about = b"?" * 64 + b" " * about_size
+            tar.together(2 * BLOCK + padded(size) + padded(len(about)))
+            offsets.append(tar.add(tar_header(f"{number}.jpg", size), data))
+            tar.digest(offsets[-1], size, tar.add(tar_header(f"{number}.json", len(about)), about))
+        sha256 = tar.finish()
+    assert hashlib.sha256((tmp_path / "a.tar").read_bytes()).hexdigest() == sha256
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        for number in range(5):
+            picture, about = (archive.extractfile(f"{number}.{kind}").read() for kind in ("jpg", "json"))  # type: ignore[union-attr]
+            assert picture == bytes([number]) * size
+            assert about[:64].decode() == hashlib.sha256(picture).hexdigest()
+
+
+@asides
+def test_a_failing_disk_is_not_swallowed(aside: bool) -> None:
+    with open("/dev/full", "wb", buffering=0) as full, TarWriter(full, aside=aside) as tar:
         tar.add(tar_header("x", 5), b"12345")
         with pytest.raises(OSError, match="No space"):
             tar.finish()
