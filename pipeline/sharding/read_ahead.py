@@ -22,7 +22,7 @@ from pipeline.sharding.storage import StorageConfig
 from pipeline.sources.contents import Contents
 from pipeline.sources.listing import SourceFile
 
-THREADS = 3  # with those that hash and write the shard, as many as four cores can use
+THREADS = 3  # with the one that hashes and writes the shard, as many as four cores can use
 BATCH = 32  # pictures that a thread takes at a time: handing over one costs more than parsing its header
 BATCH_BYTES = 1 << 22  # of their files, so that a few huge ones do not fill the memory
 AHEAD = 5  # batches

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,18 @@ from pipeline.sources.contents import Contents
 from pipeline.sources.listing import SourceFile, list_sources
 
 DATA = bytes(range(256)) * 100
+
+
+def read_to_a_place(source: SourceFile) -> bytes | memoryview | LeftOut:
+    return Contents().read_into(memoryview(bytearray(source.size + 1)), source)
+
+
+def read(source: SourceFile) -> bytes | memoryview | LeftOut:
+    return Contents().read(source)
+
+
+both = pytest.mark.parametrize("read", [read, read_to_a_place])
+Read = Callable[[SourceFile], bytes | memoryview | LeftOut]
 
 
 @pytest.fixture
@@ -33,6 +46,7 @@ def test_all_of_it_and_parts(three: list[SourceFile]) -> None:
         assert contents.read(source) == DATA
         assert contents.about(source) == {}
     assert [contents.part(source, 10, 300) for source in three[:2]] == [DATA[300:310]] * 2
+    assert read_to_a_place(three[0]) == DATA
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -43,6 +57,15 @@ def test_a_source_that_is_gone_stops_the_run(three: list[SourceFile], number: in
         Contents().read(source)
     with pytest.raises(OSError, match="No such file"):
         Contents().part(source, 1, 0)
+
+
+def test_nor_is_it_missed_by_reading_to_a_place(three: list[SourceFile]) -> None:
+    os.truncate(three[0].path, 20_000)
+    with pytest.raises(BadInput, match=r"a source has changed[^$]*fewer bytes than listed"):
+        read_to_a_place(three[0])
+    os.unlink(three[0].path)
+    with pytest.raises(BadInput, match=r"a source cannot be read[^$]*No such file"):
+        read_to_a_place(three[0])
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -58,21 +81,23 @@ def test_a_source_cut_short_stops_the_run(three: list[SourceFile], number: int, 
         Contents().read(source)
 
 
-def test_no_more_is_read_than_was_listed_and_one_byte(three: list[SourceFile]) -> None:
+@both
+def test_no_more_is_read_than_was_listed_and_one_byte(three: list[SourceFile], read: Read) -> None:
     """A file that has grown to gigabytes since would fill the memory."""
     with open(three[0].path, "ab") as file:
         file.truncate(1 << 40)
     with pytest.raises(BadInput, match="more bytes than listed"):
-        Contents().read(three[0])
+        read(three[0])
 
 
-def test_forbidden_files_are_left_out_and_forbidden_archives_stop(commoner: Path) -> None:
+@both
+def test_forbidden_files_are_left_out_and_forbidden_archives_stop(commoner: Path, read: Read) -> None:
     (commoner / "a.jpg").write_bytes(DATA)
     subprocess.run(["tar", "-cf", commoner / "b.tar", "-C", commoner, "a.jpg"], check=True)
     single, member = (list_sources([commoner / name])[0] for name in ("a.jpg", "b.tar"))
     for name in ("a.jpg", "b.tar"):
         (commoner / name).chmod(0)
-    lost = Contents().read(single)
+    lost = read(single)
     assert isinstance(lost, LeftOut)
     assert lost.reason == "Permission denied"
     with pytest.raises(BadInput, match="Permission denied"):
