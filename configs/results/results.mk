@@ -23,6 +23,9 @@ SET = photos
 LARGER = $(patsubst configs/results/%.yaml,$(RESULTS)/scores/%,$(wildcard configs/results/*-128.yaml))
 $(LARGER): private INIT = init=$(RESULTS)/runs/$(@F:-128=)
 $(LARGER): $(RESULTS)/scores/%-128: | $(RESULTS)/scores/%
+# One strength goes on from all of them.
+$(RESULTS)/scores/gaussian-25: private INIT = init=$(RESULTS)/runs/gaussian-128
+$(RESULTS)/scores/gaussian-25: | $(RESULTS)/scores/gaussian-128
 $(RESULTS)/scores/leaves: private SET = leaves
 $(RESULTS)/scores/leaves: | $(RESULTS)/leaves/index.json
 $(RESULTS)/scores/%: configs/results/%.yaml | $(RESULTS)/photos/index.json
