@@ -101,7 +101,7 @@ def write_mds(job: Job) -> None:
 def read_mds(job: Job) -> Iterator[Any]:
     from streaming import StreamingDataset
 
-    class Pairs(StreamingDataset):  # type: ignore[misc]
+    class Pairs(StreamingDataset):  # type: ignore[misc]  # of an untyped base
         def __getitem__(self, position: Any) -> Any:
             return pair_of(super().__getitem__(position)["jpg"], job.crop)
 
@@ -122,7 +122,7 @@ def write_litdata(job: Job) -> None:
     os.environ |= {"TMPDIR": str(private), "DATA_OPTIMIZER_CACHE_FOLDER": str(private / "chunks")}
     os.environ["DATA_OPTIMIZER_DATA_CACHE_FOLDER"] = str(private / "data")
     tempfile.tempdir = None
-    import litdata  # type: ignore[import-not-found]
+    import litdata  # type: ignore[import-not-found]  # only where it is installed
 
     paths = [str(path) for path in job.pictures()] * REPEATED
     litdata.optimize(one_file, paths, str(job.folder / "litdata"), chunk_bytes="64MB", num_workers=1)
@@ -131,7 +131,7 @@ def write_litdata(job: Job) -> None:
 def read_litdata(job: Job) -> Iterator[Any]:
     import litdata
 
-    class Pairs(litdata.StreamingDataset):  # type: ignore[misc]
+    class Pairs(litdata.StreamingDataset):  # type: ignore[misc]  # of an untyped base
         def __getitem__(self, position: Any) -> Any:
             return pair_of(super().__getitem__(position), job.crop)
 
@@ -147,7 +147,7 @@ def endless(batches: Any) -> Iterator[Any]:
 
 def write_ffcv(job: Job, mode: str) -> None:
     from ffcv.fields import RGBImageField  # type: ignore[import-not-found]  # only where it builds
-    from ffcv.writer import DatasetWriter  # type: ignore[import-not-found]
+    from ffcv.writer import DatasetWriter  # type: ignore[import-not-found]  # as above
 
     paths = job.pictures()
 
@@ -167,12 +167,12 @@ def write_ffcv(job: Job, mode: str) -> None:
 def read_ffcv(job: Job, mode: str) -> Iterator[Any]:
     """It has threads instead of workers, and no place in them for torch's noise, which is drawn over batches here."""
     from ffcv.fields.decoders import RandomResizedCropRGBImageDecoder  # type: ignore[import-not-found]
-    from ffcv.loader import Loader, OrderOption  # type: ignore[import-not-found]
-    from ffcv.transforms import RandomHorizontalFlip, ToTensor, ToTorchImage  # type: ignore[import-not-found]
+    from ffcv.loader import Loader, OrderOption  # type: ignore[import-not-found]  # as above
+    from ffcv.transforms import RandomHorizontalFlip, ToTensor, ToTorchImage  # type: ignore[import-not-found]  # as above
 
     side = job.crop
 
-    class Decoder(RandomResizedCropRGBImageDecoder):  # type: ignore[misc]
+    class Decoder(RandomResizedCropRGBImageDecoder):  # type: ignore[misc]  # of an untyped base
         """Crops that are not resized."""
 
         @property

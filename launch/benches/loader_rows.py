@@ -37,7 +37,7 @@ class Shipped(PairDataset):
     """What arrives where the network is, before noise is drawn there."""
 
     def noisy(self, crops: CleanCrops) -> AnyPair:
-        return crops  # type: ignore[return-value]
+        return crops  # type: ignore[return-value]  # which no network is given
 
 
 def batches(row: Row, job: Job) -> Iterator[Any]:

@@ -1,8 +1,8 @@
 """What is hashed of an archive, piece by piece: digests that belong into it, its members' CRC-32 and its own SHA-256.
 
 In the process that gathers the pieces, where all cores have one, or in another one that shares the memory, where some
-have nothing to do. In a thread it would take half as long again: that asks for Python's lock after every picture, and
-whoever reads and parses meanwhile waits for it as often.
+have nothing to do. A thread would be slower: it asks for Python's lock after every picture, and whoever reads and
+parses meanwhile waits for it as often.
 """
 
 import hashlib
@@ -15,10 +15,10 @@ from typing import Any, NamedTuple, Protocol
 
 from pipeline.errors import BadInput
 from pipeline.index import crc32
-from pipeline.orphans import DEAF_TO
+from pipeline.orphans import DEAF_TO, die_with_peer
 
 ROOM = 1 << 25  # bytes of a piece at most, for large members; what is never touched takes no memory
-BEHIND = 3  # pieces that may wait for another process
+SLOTS = 4  # of pieces: one is gathered while others wait for another process, or are hashed by it
 
 
 class Piece(NamedTuple):
@@ -93,14 +93,15 @@ class HasherAside:
     full = 1 << 21
 
     def __init__(self) -> None:
-        self.slots = shared_slots(BEHIND + 1)
+        self.slots = shared_slots(SLOTS)
         fork = multiprocessing.get_context("fork")  # which hands on the memory; nothing that takes a lock runs in there
         self._pipe, theirs = fork.Pipe()
         self._process = fork.Process(target=serve, args=(self.slots, theirs, self._pipe), daemon=True)
         self._process.start()
         theirs.close()
 
-    def ask(self, piece: Piece) -> None:
+    def ask(self, piece: Piece | None) -> None:
+        """About a piece; None is the question that `finish` answers."""
         try:
             self._pipe.send(piece)
         except OSError as error:
@@ -111,7 +112,7 @@ class HasherAside:
         return checksums
 
     def finish(self) -> str:
-        self._pipe.send(None)
+        self.ask(None)
         sha256: str = self._heard()
         return sha256
 
@@ -140,10 +141,14 @@ def shared_slots(count: int) -> list[memoryview]:
 
 
 def serve(slots: list[memoryview], pipe: Connection, other_end: Connection) -> None:
-    """In the process: answer until the archive is finished, or the other end is gone."""
+    """In the process: answer until the archive is finished, or the other end is gone.
+
+    Then it ends at once: it has inherited the lock of the set, which the same command, run again, will ask for.
+    """
     for number in DEAF_TO:
         signal.signal(number, signal.SIG_IGN)
     other_end.close()  # else it would never be gone
+    die_with_peer(pipe.fileno())
     hasher = HasherHere(slots)
     try:
         while piece := pipe.recv():

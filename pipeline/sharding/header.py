@@ -20,7 +20,6 @@ FRAMES = (0xC0, 0xC1, 0xC2)  # JPEG: baseline, extended, progressive; others are
 SEGMENT = struct.Struct(">BBH")  # of a JPEG: 255, its kind, its length
 SCAN, EXIF, SEVERAL, EXIF_CHUNK = 0xDA, 0xE1, 0xE2, b"eXIf"
 
-
 Bytes = bytes | memoryview
 
 

@@ -9,7 +9,7 @@ from collections import deque
 from types import TracebackType
 from typing import BinaryIO
 
-from pipeline.sharding.hasher import BEHIND, ROOM, Hasher, HasherAside, HasherHere, Piece
+from pipeline.sharding.hasher import ROOM, Hasher, HasherAside, HasherHere, Piece
 
 BLOCK = 512  # a member is one header block and its bytes, padded to blocks
 RECORD = 20 * BLOCK  # archives end on a multiple of it, as tar writes them
@@ -52,7 +52,6 @@ class TarWriter:
         """The CRC-32 of each member's header and bytes, in the order of `add`; of all of them after `finish`."""
         self._file = file
         self._hasher: Hasher = HasherAside() if aside else HasherHere()
-        self._behind = BEHIND if aside else 0
         self._asked: deque[Piece] = deque()
         self._begin(0)
 
@@ -122,8 +121,9 @@ class TarWriter:
         piece = self._piece._replace(used=self._used)
         self._hasher.ask(piece)
         self._asked.append(piece)
-        self._write(self._behind)
-        self._begin((piece.slot + 1) % len(self._hasher.slots))
+        slots = len(self._hasher.slots)
+        self._write(behind=slots - 1)
+        self._begin((piece.slot + 1) % slots)
 
     def _write(self, behind: int) -> None:
         """Write what has been hashed, until at most so many pieces have not. Raises OSError as write_all does."""
@@ -139,7 +139,7 @@ class TarWriter:
         self._add_zeros(end)
         self.size += end
         self._flush()
-        self._write(0)
+        self._write(behind=0)
         return self._hasher.finish()
 
     def __enter__(self) -> "TarWriter":

@@ -1,5 +1,6 @@
 """Another process hashes as this one does, and neither outlives the other unnoticed."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -29,7 +30,9 @@ def test_both_say_the_same() -> None:
     here = asked(HasherHere())
     assert asked(aside) == here
     aside.close()
-    checksums, more, _, content = here
+    checksums, more, sha256, content = here
+    assert content[310:374].decode() == hashlib.sha256(content[:300]).hexdigest()
+    assert sha256 == hashlib.sha256(content + b"z" * 100).hexdigest()
     assert checksums == [zlib.crc32(content[:300])]
     assert more == [zlib.crc32(content[400:] + b"z" * 50), zlib.crc32(b"z" * 50)]
 
@@ -40,6 +43,8 @@ def test_one_that_is_killed_is_told() -> None:
     os.kill(hasher._process.pid, signal.SIGKILL)
     with pytest.raises(BadInput, match=r"gone[^$]*ended with -9[^$]*memory"):
         asked(hasher)
+    with pytest.raises(BadInput, match="gone"):
+        hasher.finish()
     hasher.close()
 
 
