@@ -11,7 +11,7 @@ from typing import Any, Literal, NoReturn
 
 import jsonargparse
 
-from launch.schedule import OptimConfig
+from launch.optimizer import OptimConfig
 from launch.state import TrainConfig
 from launch.tracking import WandbConfig
 from model.losses import LossConfig

@@ -2,21 +2,8 @@
 
 import math
 import time
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, kw_only=True)
-class OptimConfig:
-    """Adam as in the paper (beta 0.9 and 0.99, epsilon 1e-8) and its rate over the run."""
-
-    lr: float = 1e-3
-    """Learning rate before the ramp-down."""
-    ramp_down: float = 0.5
-    """Share of the run, at its end, over which the rate falls to zero."""
-
-    def __post_init__(self) -> None:
-        if self.lr <= 0 or not 0 <= self.ramp_down <= 1:
-            raise ValueError(f"optim.lr is {self.lr}, optim.ramp_down {self.ramp_down}; wanted lr > 0, 0 <= share <= 1")
+from launch.optimizer import OptimConfig
 
 
 class Rhythm:

@@ -47,7 +47,7 @@ def train(config: RunConfig, world: World) -> None:
     shards = dataset.shards
     config = fit_channels(config, dataset)
     validation = open_validation(config)
-    state = TrainState(config.network, config.train, config.seed, world)
+    state = TrainState(config.network, config.train, config.seed, world, config.optim)
     run = RunDir(Path(config.run))
     if world.first:
         run.claim()

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from launch.schedule import OptimConfig, Rhythm, learning_rate
+from launch.optimizer import OptimConfig
+from launch.schedule import Rhythm, learning_rate
 
 
 def test_values_of_the_published_schedule() -> None:

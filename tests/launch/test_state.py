@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from launch.config import parse_config
 from launch.memory import memory_told
+from launch.optimizer import OptimConfig
 from launch.state import TrainConfig, TrainState
 from launch.world import World
 from model.ema import ema_weight
@@ -97,8 +98,12 @@ def batch(generator: torch.Generator, size: int = 4) -> Pair:
     return Pair(*(torch.rand(size, 3, 32, 32, generator=generator) for _ in range(2)))
 
 
-def fresh(**options: object) -> TrainState:
-    return TrainState(NetworkConfig(), TrainConfig(batch=4, precision="float32", **options), 7, ALONE)  # type: ignore[arg-type]
+def fresh(optim: OptimConfig | None = None, **options: object) -> TrainState:
+    config = TrainConfig(batch=4, precision="float32", **options)  # type: ignore[arg-type]
+    return TrainState(NetworkConfig(), config, 7, ALONE, optim)
+
+
+ADAM, MUON = OptimConfig(), OptimConfig(name="muon")
 
 
 def test_the_step_is_that_of_the_plain_loop_bit_for_bit(generator: torch.Generator) -> None:
@@ -166,12 +171,16 @@ class Reads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize(("parts", "optim"), [(1, ADAM), (2, ADAM), (1, MUON)])
 @pytest.mark.parametrize(("make", "loss"), [(batch, l2), (weighed, masked_l2), (measured, l2)])
 def test_nothing_in_a_step_waits_for_the_device(
-    generator: torch.Generator, parts: int, make: Callable[..., AnyPair], loss: Callable[..., LossSum]
+    generator: torch.Generator,
+    parts: int,
+    optim: OptimConfig,
+    make: Callable[..., AnyPair],
+    loss: Callable[..., LossSum],
 ) -> None:
-    state, pair = fresh(accumulate=parts), make(generator)
+    state, pair = fresh(optim, accumulate=parts), make(generator)
     with Reads() as reads:
         for _ in range(2):
             mean = state.step(pair, 1e-3, loss)
@@ -180,10 +189,13 @@ def test_nothing_in_a_step_waits_for_the_device(
     assert reads.found == ["aten::_local_scalar_dense"], "as this one does"
 
 
+@pytest.mark.parametrize("optim", [ADAM, MUON])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_step_that_is_not_finite_is_left_out_and_told(generator: torch.Generator, bad: float) -> None:
+def test_a_step_that_is_not_finite_is_left_out_and_told(
+    generator: torch.Generator, optim: OptimConfig, bad: float
+) -> None:
     """No weight, no average's sum, no step count of Adam moves; the next good step is as if it had not been."""
-    state, never = fresh(), fresh()
+    state, never = fresh(optim), fresh(optim)
     first, second = batch(generator), batch(generator)
     for one in (state, never):
         one.step(first, 1e-3)
@@ -194,10 +206,22 @@ def test_a_step_that_is_not_finite_is_left_out_and_told(generator: torch.Generat
     for one in (state, never):
         one.step(second, 1e-3)
     assert all(torch.equal(a, b) for a, b in zip(state.net.parameters(), never.net.parameters(), strict=True))
-    moments = [list(one.optimizer.state.values()) for one in (state, never)]
+    moments = [moments_of(one) for one in (state, never)]
     assert all(torch.equal(a[name], b[name]) for a, b in zip(*moments, strict=True) for name in a)
     with pytest.raises(BadInput, match="the step from image 4 on"):
         state.refuse_non_finite()
+
+
+def moments_of(state: TrainState) -> list[dict[str, Tensor]]:
+    return [kept for optimizer in state.optimizers.values() for kept in optimizer.state.values()]
+
+
+def test_every_weight_has_one_optimizer() -> None:
+    for optim, names in ((ADAM, ["optimizer"]), (MUON, ["optimizer", "muon"])):
+        state = fresh(optim)
+        assert list(state.optimizers) == names
+        shared = [one for o in state.optimizers.values() for group in o.param_groups for one in group["params"]]
+        assert sorted(map(id, shared)) == sorted(map(id, state.net.parameters()))
 
 
 @pytest.mark.parametrize(("options", "told"), [((), "train.accumulate=2"), (("--train.accumulate=16",), "pairs.crop")])

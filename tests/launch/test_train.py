@@ -205,6 +205,30 @@ def test_killed_and_run_again_equals_never_killed(
     assert without_times(metrics(run)) == without_times(metrics(trained))
 
 
+def test_muon_resumes_to_the_bit_and_ranks_change_it_by_rounding(
+    run_verb: Any, tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    options = (*tiny, "--optim.name=muon", "--optim.ramp_down=0")
+    for run, more, ranks in (
+        ("whole", (), 0),
+        ("halves", ("--train.images=12",), 0),
+        ("halves", ("--loader.workers=0",), 0),
+        ("two", (), 2),
+    ):
+        done = run_verb("launch.train", f"run={tmp_path / run}", *options, *more, ranks=ranks)
+        assert done.returncode == 0, done.stderr
+    whole, halves, two = (final(tmp_path / run) for run in ("whole", "halves", "two"))
+    assert len(whole["muon"]["state"]) > 10
+    for part in ("network", "ema"):
+        assert largest_difference(whole, halves, part) == 0
+    for number, state in whole["muon"]["state"].items():
+        assert torch.equal(state["momentum"], halves["muon"]["state"][number]["momentum"])
+    assert largest_difference(whole, two, "network") < 1e-3
+    done = run_verb("launch.train", f"run={tmp_path / 'whole'}", *tiny, "--optim.ramp_down=0")
+    assert done.returncode == 2
+    assert "optim.name: muon -> adam" in done.stderr
+
+
 def test_a_finished_run_has_nothing_to_do(run_verb: Any, tiny: tuple[str, ...], trained: Path) -> None:
     before = (trained / "metrics.jsonl").read_bytes()
     done = run_verb("launch.train", "--run", trained, *tiny)
