@@ -1,10 +1,11 @@
 """Updates that are orthogonal, of the size of Adam's, and those of torch's own Muon."""
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from model.muon import Muon, between_features, orthogonal
 from model.network import Name, NetworkConfig
@@ -23,6 +24,34 @@ def test_singular_values_become_about_one_and_their_vectors_stay(
     assert 0.6 < float(spectrum.min()) <= float(spectrum.max()) < 1.25
     assert float((seen - torch.diag_embed(spectrum)).abs().max()) < 1e-3
     assert float(torch.linalg.svdvals(matrices).min()) < 0.02, "else there was nothing to do"
+
+
+def rounded(tensor: Tensor) -> Tensor:
+    """To the 10 bits of mantissa that GPUs may take of factors (TF32)."""
+    return ((tensor.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+class Tf32(TorchFunctionMode):
+    """Products of rounded factors."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.matmul, Tensor.__matmul__):
+            args = tuple(rounded(one.contiguous()) for one in args)
+        elif func is torch.baddbmm:
+            args = (args[0], *(rounded(one) for one in args[1:]))
+        return func(*args, **(kwargs or {}))
+
+
+def test_rounded_factors_do_not_grow(generator: torch.Generator) -> None:
+    """Most singular values are nearly nothing, where rounding makes eigenvalues of x x^T negative."""
+    left, values, right = torch.linalg.svd(torch.randn(2, 32, 96, generator=generator), full_matrices=False)
+    flat = left @ torch.diag_embed(torch.logspace(0, -6, values.shape[1]).expand_as(values)) @ right
+    exact, double = orthogonal(flat), orthogonal(flat.double()).float()
+    assert float((exact - double).norm() / double.norm()) < 1e-4
+    with Tf32():
+        coarse = orthogonal(flat)
+    assert 1e-4 < float((coarse - double).norm() / double.norm()) < 0.3
+    assert float(torch.linalg.matrix_norm(coarse, 2).max()) < 1.5
 
 
 def test_of_nothing_nothing_is_made() -> None:
