@@ -15,7 +15,7 @@ class OptimConfig:
 
     name: Literal["adam", "muon"] = "adam"
     """adam: as in the paper (beta 0.9 and 0.99, epsilon 1e-8). muon: convolutions between features by Muon, the rest by
-    Adam; takes the same rates, and gets twice as far in a short training."""
+    Adam; takes the same rates, and needs half the crops of a short training of drunet."""
     lr: float = 1e-3
     """Learning rate before the ramp-down."""
     ramp_down: float = 0.5
@@ -28,8 +28,9 @@ class OptimConfig:
 
 def make_optimizers(net: nn.Module, config: OptimConfig) -> dict[str, torch.optim.Optimizer]:
     """Those that share a network's weights, by their names in a checkpoint; each step sets their rate."""
-    parameters = list(net.parameters())
-    by_muon = [one for one in parameters if config.name == "muon" and between_features(one)]
-    by_adam = [one for one in parameters if not any(one is other for other in by_muon)]
+    by_muon: list[nn.Parameter] = []
+    by_adam: list[nn.Parameter] = []
+    for parameter in net.parameters():
+        (by_muon if config.name == "muon" and between_features(parameter) else by_adam).append(parameter)
     adam = torch.optim.Adam(by_adam, lr=0.0, betas=(0.9, 0.99), eps=1e-8, fused=True)
     return {"optimizer": adam, "muon": Muon(by_muon, lr=0.0)} if by_muon else {"optimizer": adam}

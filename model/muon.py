@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 MOMENTUM = 0.95
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # Jordan's: the steepest start of a quintic that stays between 0.7 and 1.2
-STEPS = 2, 3  # five
+STEPS = 2, 3  # Jordan's five; see `factors` for why they are not taken in one go
 FEWEST = 16  # features: layers of fewer, such as those that take and give colours, are not what this is for
 
 

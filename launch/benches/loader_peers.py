@@ -166,7 +166,7 @@ def write_ffcv(job: Job, mode: str) -> None:
 
 def read_ffcv(job: Job, mode: str) -> Iterator[Any]:
     """It has threads instead of workers, and no place in them for torch's noise, which is drawn over batches here."""
-    from ffcv.fields.decoders import RandomResizedCropRGBImageDecoder  # type: ignore[import-not-found]
+    from ffcv.fields.decoders import RandomResizedCropRGBImageDecoder  # type: ignore[import-not-found]  # as above
     from ffcv.loader import Loader, OrderOption  # type: ignore[import-not-found]  # as above
     from ffcv.transforms import RandomHorizontalFlip, ToTensor, ToTorchImage  # type: ignore[import-not-found]  # as above
 
@@ -179,7 +179,7 @@ def read_ffcv(job: Job, mode: str) -> Iterator[Any]:
         def get_crop_generator(self) -> Any:
             def place(height: int, width: int, scale: Any, ratio: Any) -> Any:
                 top = np.random.randint(0, height - side + 1)  # noqa: NPY002  # numba shares no generator among threads
-                left = np.random.randint(0, width - side + 1)  # noqa: NPY002
+                left = np.random.randint(0, width - side + 1)  # noqa: NPY002  # as above
                 return top, left, side, side
 
             return place
@@ -202,6 +202,7 @@ def read_dali(job: Job, noise: bool = True) -> Iterator[Any]:
 
     tars = sorted((job.folder / "jpeg").glob("*.tar"))
 
+    # The decorator has no types.
     @pipeline_def(batch_size=job.batch, num_threads=job.workers, device_id=None, prefetch_queue_depth=4)  # type: ignore[untyped-decorator]
     def pairs() -> Any:
         paths, indices = [str(tar) for tar in tars], [str(tar.with_suffix(".idx")) for tar in tars]

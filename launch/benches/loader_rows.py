@@ -10,7 +10,7 @@ from typing import Any
 
 from launch.benches.loader_peers import Job, job_of, serve
 from pipeline.corruption import CorruptionConfig
-from pipeline.inject import CleanCrops
+from pipeline.inject import CleanCrops, Inject
 from pipeline.loader import BatchShare, LoaderConfig, load_pairs
 from pipeline.order import Order
 from pipeline.pairs import AnyPair, PairDataset, PairsConfig
@@ -45,8 +45,8 @@ def batches(row: Row, job: Job) -> Iterator[Any]:
     config = LoaderConfig(workers=job.workers, crops_per_image=row.crops_per_image)
     order = Order(0, shards.samples_per_shard, 0, config.crops)
     made = Shipped if row.shipped else PairDataset
-    inject = "device" if row.shipped else "worker"
-    dataset = made(shards, order, PairsConfig(crop=job.crop), CorruptionConfig(), 0, inject)  # type: ignore[arg-type]
+    inject: Inject = "device" if row.shipped else "worker"
+    dataset = made(shards, order, PairsConfig(crop=job.crop), CorruptionConfig(), 0, inject)
     return (batch for batch, _ in load_pairs(dataset, BatchShare(job.batch, 0, 1), config, start=0))
 
 
